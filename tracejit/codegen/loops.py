@@ -1,0 +1,180 @@
+"""Loop nests: the target-free form of a kernel. Statements over scalars, loads and stores in nested loops.
+
+Enters: what `codegen.lower` builds from a group. Leaves: a `Kernel` that every printer can print.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tracejit.ir import Source, Var
+from tracejit.schedule.index import Guard, Index
+
+_serial = itertools.count()
+
+
+@dataclass(frozen=True, eq=False)
+class Scalar:
+    """One scalar value of a kernel in SSA form: `op(*args)`.
+
+    op: "const" (args: value), "index" (args: Index), "load", "acc" (an accumulator's final value), "guard"
+        (args: Guards, all of which must hold), "checked" (a wrapped index), or a function name
+    level: number of loops around its definition
+    """
+
+    op: str
+    args: tuple[Any, ...]
+    dtype: np.dtype[Any]
+    level: int
+    serial: int = field(default_factory=lambda: next(_serial))
+
+
+@dataclass(eq=False)
+class Buffer:
+    """An array in memory as the kernel sees it.
+
+    var: the variable it holds, None for scratch; shape: its extents; role: "input", "output", "temp", "scratch"
+    (which of the first three is decided by the program)
+    """
+
+    var: Var | None
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    name: str = ""
+
+
+@dataclass(eq=False)
+class Compute:
+    scalar: Scalar
+    source: Source | None = None
+
+
+@dataclass(eq=False)
+class Load:
+    scalar: Scalar
+    buffer: Buffer
+    index: tuple[Index, ...]
+    guards: tuple[Guard, ...]
+    source: Source | None = None
+
+
+@dataclass(eq=False)
+class CheckIndex:
+    """`scalar` = operand wrapped into [0, extent); out of range sets the status and gives 0."""
+
+    scalar: Scalar
+    operand: Scalar
+    extent: int
+    source: Source | None = None
+
+
+@dataclass(eq=False)
+class Store:
+    buffer: Buffer
+    index: tuple[Index, ...]
+    value: Scalar
+
+
+@dataclass(eq=False)
+class Accumulator:
+    """A register that a reduction runs in; `index` is the second register of argmax and argmin."""
+
+    reducer: str
+    dtype: np.dtype[Any]
+    serial: int = field(default_factory=lambda: next(_serial))
+
+
+@dataclass(eq=False)
+class Reset:
+    accumulator: Accumulator
+
+
+@dataclass(eq=False)
+class Accumulate:
+    accumulator: Accumulator
+    value: Scalar
+    position: Index | None = None
+    source: Source | None = None
+
+
+@dataclass(eq=False)
+class Fill:
+    """Set all of a buffer to a reduction's neutral element, before the loops."""
+
+    buffer: Buffer
+    reducer: str
+
+
+@dataclass(eq=False)
+class Combine:
+    """`buffer[index] = reducer(buffer[index], value)`: a reduction over an outer loop."""
+
+    buffer: Buffer
+    index: tuple[Index, ...]
+    reducer: str
+    value: Scalar
+    source: Source | None = None
+
+
+@dataclass(eq=False)
+class Loop:
+    axis: int
+    extent: int
+    body: list[Statement]
+
+
+Statement = Compute | Load | CheckIndex | Store | Reset | Accumulate | Fill | Combine | Loop
+
+
+@dataclass(eq=False)
+class Kernel:
+    """One loop nest.
+
+    buffers: in order of first use; written: those that it writes; depth: how deep the nest is
+    """
+
+    name: str
+    body: list[Statement]
+    buffers: list[Buffer]
+    written: set[Buffer]
+    scratch: list[Buffer]
+    checks_indices: bool = False
+
+
+def walk(body: list[Statement]) -> Iterator[Statement]:
+    """Every statement, loops before what they hold."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, Loop):
+            yield from walk(statement.body)
+
+
+def guards_of(body: list[Statement]) -> list[Guard]:
+    """Every guard in the body, of loads and of selections."""
+    found: list[Guard] = []
+    for statement in walk(body):
+        if isinstance(statement, Load):
+            found += statement.guards
+        elif isinstance(statement, Compute) and statement.scalar.op == "guard":
+            found += statement.scalar.args
+    return found
+
+
+def neutral(reducer: str, dtype: np.dtype[Any]) -> Any:
+    """The value that a reduction starts from."""
+    if reducer in ("sum", "any"):
+        return dtype.type(0)
+    if reducer in ("prod", "all"):
+        return dtype.type(1)
+    low = reducer in ("max", "argmax")
+    if dtype.kind == "f":
+        return dtype.type(-np.inf if low else np.inf)
+    if dtype.kind == "b":
+        return np.bool_(not low)
+    info = np.iinfo(dtype)
+    return dtype.type(info.min if low else info.max)

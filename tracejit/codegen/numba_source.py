@@ -1,0 +1,439 @@
+"""Loop nests printed as Python source: what Numba compiles, what `tj.inspect` shows, and what plain Python runs.
+
+Enters: `Kernel`s. Leaves: the text of one module whose `program(ip, fp)` runs the kernels of a segment; `ip`
+holds object addresses, sizes and strides, `fp` constants, so that the text is the same for every size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tracejit.codegen.loops import (
+    Accumulate,
+    Buffer,
+    CheckIndex,
+    Combine,
+    Compute,
+    Fill,
+    Kernel,
+    Load,
+    Loop,
+    Reset,
+    Scalar,
+    Statement,
+    Store,
+    guards_of,
+    neutral,
+    walk,
+)
+from tracejit.codegen.symbols import Symbols
+from tracejit.ir import DTYPE_NAMES, Source
+from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, Quotient, Remainder
+
+INDENT = "    "
+INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
+BITWISE = {"and": "&", "or": "|", "xor": "^"}
+LOGICAL = {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
+RENAMED = {"abs": "absolute"}
+IN_MATH = frozenset({"exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "tanh", "sinh", "cosh"})
+
+
+@dataclass(frozen=True)
+class KernelText:
+    """A printed kernel: its function text and its arguments in order.
+
+    strides: `(buffer, dimension)` pairs whose element strides are arguments; symbols: names of sizes and constants
+    """
+
+    kernel: Kernel
+    text: str
+    strides: tuple[tuple[Buffer, int], ...]
+    symbols: tuple[str, ...]
+
+
+class KernelPrinter:
+    """Prints one kernel. `strided` holds the buffers that are not contiguous in row-major order."""
+
+    def __init__(self, kernel: Kernel, symbols: Symbols, strided: set[Buffer]) -> None:
+        self.kernel = kernel
+        self.symbols = symbols
+        self.strided = strided
+        self.names: dict[Any, str] = {}
+        self.axis_names: dict[int, str] = {}
+        self.strides: dict[tuple[Buffer, int], str] = {}
+        self.lines: list[str] = []
+        self.inside = False  # printing the part of a loop where all of its axis guards hold
+        self.counters: dict[str, int] = {}
+        self.last_source: Source | None = None
+
+    def run(self) -> KernelText:
+        self.symbols.start_kernel()
+        self.block(self.kernel.body, 1)
+        strides = tuple(self.strides)
+        symbols = tuple(self.symbols.used)
+        arguments = [b.name for b in self.kernel.buffers]
+        arguments += [self.strides[s] for s in strides] + list(symbols)
+        if self.kernel.checks_indices:
+            arguments.append("status")
+        header = f"def {self.kernel.name}({', '.join(arguments)}):"
+        described = [f"{INDENT}# {line}" for line in describe_buffers(self.kernel)]
+        return KernelText(self.kernel, "\n".join([header, *described, *self.lines]), strides, symbols)
+
+    # --- statements ------------------------------------------------------------------------------------------
+
+    def put(self, depth: int, text: str, source: Source | None = None) -> None:
+        line = INDENT * depth + text
+        if source is not None and source != self.last_source:
+            line = f"{line:<56}  # {source}  {source.text}"
+            self.last_source = source
+        self.lines.append(line.rstrip())
+
+    def block(self, body: Sequence[Statement], depth: int) -> None:
+        for statement in body:
+            self.statement(statement, depth)
+        if not body:
+            self.put(depth, "pass")
+
+    def statement(self, statement: Statement, depth: int) -> None:
+        handlers: Mapping[type, Callable[[Any, int], None]] = {
+            Compute: self.compute,
+            Load: self.load,
+            CheckIndex: self.check_index,
+            Store: self.store,
+            Reset: self.reset,
+            Accumulate: self.accumulate,
+            Fill: self.fill,
+            Combine: self.combine,
+            Loop: self.loop,
+        }
+        handlers[type(statement)](statement, depth)
+
+    def compute(self, s: Compute, depth: int) -> None:
+        if s.scalar.op == "guard" and self.inside and not self.remaining_guards(s.scalar.args):
+            return  # known to hold here; `select` prints its first choice
+        self.put(depth, f"{self.define(s.scalar)} = {self.expression(s.scalar)}", s.source)
+
+    def load(self, s: Load, depth: int) -> None:
+        text = self.memory(s.buffer, s.index)
+        if s.buffer.dtype.kind == "b":
+            text = f"{text} != 0"
+        guards = self.remaining_guards(s.guards)
+        if guards:
+            text = f"{text} if {self.conditions(guards)} else {self.typed(0, s.buffer.dtype)}"
+        self.put(depth, f"{self.define(s.scalar)} = {text}", s.source)
+
+    def check_index(self, s: CheckIndex, depth: int) -> None:
+        name, operand, extent = self.define(s.scalar), self.value(s.operand), self.symbols.size(s.extent)
+        self.put(depth, f"{name} = to_i64({operand})", s.source)
+        self.put(depth, f"if {name} < 0:")
+        self.put(depth + 1, f"{name} += {extent}")
+        self.put(depth, f"if {name} < 0 or {name} >= {extent}:")
+        self.put(depth + 1, f"status[0] = {self.symbols.check(s)}")
+        self.put(depth + 1, f"{name} = 0")
+
+    def store(self, s: Store, depth: int) -> None:
+        value = self.value(s.value)
+        if s.buffer.dtype.kind == "b":
+            value = f"to_u8({value})"
+        self.put(depth, f"{self.memory(s.buffer, s.index)} = {value}")
+
+    def reset(self, s: Reset, depth: int) -> None:
+        name = self.fresh("acc")
+        self.names[s.accumulator] = name
+        reducer = s.accumulator.reducer
+        self.put(depth, f"{name} = {self.typed(neutral(reducer, s.accumulator.dtype), s.accumulator.dtype)}")
+        if reducer.startswith("arg"):
+            self.put(depth, f"{name}_at = 0")
+            self.put(depth, f"{name}_first = True")
+
+    def accumulate(self, s: Accumulate, depth: int) -> None:
+        name, value, reducer = self.names[s.accumulator], self.value(s.value), s.accumulator.reducer
+        if not reducer.startswith("arg"):
+            self.put(depth, f"{name} = {self.combined(reducer, name, value, s.accumulator.dtype)}", s.source)
+            return
+        assert s.position is not None
+        better = f"{value} {'>' if reducer == 'argmax' else '<'} {name}"
+        if s.accumulator.dtype.kind == "f":
+            better = f"({better} or {value} != {value}) and {name} == {name}"
+        self.put(depth, f"if {name}_first or {better}:", s.source)
+        self.put(depth + 1, f"{name} = {value}")
+        self.put(depth + 1, f"{name}_at = {self.index(s.position)}")
+        self.put(depth + 1, f"{name}_first = False")
+
+    def fill(self, s: Fill, depth: int) -> None:
+        count = 1
+        for n in s.buffer.shape:
+            count *= n
+        value = self.typed(neutral(s.reducer, s.buffer.dtype), s.buffer.dtype)
+        self.put(depth, f"for i in range({self.symbols.size(count)}):")
+        self.put(depth + 1, f"{s.buffer.name}[i] = {f'to_u8({value})' if s.buffer.dtype.kind == 'b' else value}")
+
+    def combine(self, s: Combine, depth: int) -> None:
+        place = self.memory(s.buffer, s.index)
+        old = f"({place} != 0)" if s.buffer.dtype.kind == "b" else place
+        text = self.combined(s.reducer, old, self.value(s.value), s.buffer.dtype)
+        if s.buffer.dtype.kind == "b":
+            text = f"to_u8({text})"
+        self.put(depth, f"{place} = {text}", s.source)
+
+    def combined(self, reducer: str, old: str, value: str, dtype: np.dtype[Any]) -> str:
+        names = {"sum": "sum_step", "prod": "prod_step", "max": "maximum", "min": "minimum"}
+        if reducer in ("any", "all"):
+            return f"{'logical_or' if reducer == 'any' else 'logical_and'}({old}, {value})"
+        if dtype.kind == "b":
+            reducer = {"sum": "logical_or", "prod": "logical_and", "max": "logical_or", "min": "logical_and"}[reducer]
+            return f"{reducer}({old}, {value})"
+        return f"{names[reducer]}({old}, {value})"
+
+    # --- loops -----------------------------------------------------------------------------------------------
+
+    def loop(self, s: Loop, depth: int) -> None:
+        """A loop; an innermost one whose guards bound its axis runs in three parts, the middle one unguarded."""
+        axis = self.name_axis(s.axis)
+        extent = self.symbols.size(s.extent)
+        innermost = not any(isinstance(x, Loop) for x in s.body)
+        bounds = self.interior(s) if innermost and not self.inside else None
+        if bounds is None:
+            self.put(depth, f"for {axis} in range({extent}):")
+            self.block(s.body, depth + 1)
+            return
+        low, high, outer = bounds
+        low, high = min(low, s.extent), max(min(high, s.extent), min(low, s.extent))
+        first, last = self.symbols.size(low), self.symbols.size(high)
+        if outer:
+            first, last = self.fresh("low"), self.fresh("high")
+            self.put(depth, f"{first}, {last} = {extent}, {extent}")
+            self.put(depth, f"if {self.conditions(outer)}:")
+            self.put(depth + 1, f"{first}, {last} = {self.symbols.size(low)}, {self.symbols.size(high)}")
+        if outer or low > 0:
+            self.put(depth, f"for {axis} in range({first}):")
+            self.block(s.body, depth + 1)
+        self.inside = True
+        self.put(depth, f"for {axis} in range({first}, {last}):")
+        self.block(s.body, depth + 1)
+        self.inside = False
+        if outer or high < s.extent:
+            self.put(depth, f"for {axis} in range({last}, {extent}):")
+            self.block(s.body, depth + 1)
+
+    def interior(self, s: Loop) -> tuple[int, int, list[Guard]] | None:
+        """The range of the loop in which all its affine guards hold, and the guards on outer axes."""
+        low, high, outer = 0, s.extent, []
+        found = False
+        for guard in dict.fromkeys(guards_of(s.body)):
+            affine = guard.index.single_axis()
+            if guard.op != ">=" or affine is None:
+                continue
+            axis, coefficient, constant = affine
+            found = True
+            if axis != s.axis:
+                outer.append(guard)
+            elif coefficient > 0:
+                low = max(low, -(constant // coefficient))
+            else:
+                high = min(high, constant // -coefficient + 1)
+        return (low, high, outer) if found else None
+
+    def remaining_guards(self, guards: Sequence[Guard]) -> list[Guard]:
+        if not self.inside:
+            return list(guards)
+        return [g for g in guards if g.op != ">=" or g.index.single_axis() is None]
+
+    # --- expressions -----------------------------------------------------------------------------------------
+
+    def expression(self, scalar: Scalar) -> str:
+        op, args = scalar.op, scalar.args
+        if op == "index":
+            return self.cast(self.index(args[0]), np.dtype(np.int64), scalar.dtype)
+        if op == "guard":
+            return self.conditions(self.remaining_guards(args))
+        if op == "select" and self.inside and args[0].op == "guard" and not self.remaining_guards(args[0].args):
+            return self.value(args[1])
+        values = [self.value(a) for a in args]
+        if op == "cast":
+            return self.cast(values[0], args[0].dtype, scalar.dtype)
+        return self.operation(op, values, args[0].dtype)
+
+    def operation(self, op: str, values: list[str], dtype: np.dtype[Any]) -> str:
+        """`op` on printed operands of one dtype; integers narrower than 64 bits wrap back to their width."""
+        if op in LOGICAL and dtype.kind == "b":
+            return f"{LOGICAL[op]}({', '.join(values)})"
+        if op == "not":
+            return f"logical_not({values[0]})" if dtype.kind == "b" else self.narrow(f"~{values[0]}", dtype)
+        if op == "neg":
+            return self.narrow(f"-{values[0]}", dtype)
+        if op in COMPARISONS:
+            return f"{values[0]} {INFIX[op]} {values[1]}"
+        if op in INFIX or op in BITWISE:
+            return self.narrow(f"{values[0]} {INFIX.get(op) or BITWISE[op]} {values[1]}", dtype)
+        name = RENAMED.get(op, op)
+        if name in IN_MATH:
+            name = f"math.{name}"
+        return f"{name}({', '.join(values)})"
+
+    def narrow(self, text: str, dtype: np.dtype[Any]) -> str:
+        if dtype.kind in "iu" and dtype != np.int64:
+            return f"to_{dtype.kind}{8 * dtype.itemsize}({text})"
+        return text
+
+    def cast(self, text: str, source: np.dtype[Any], target: np.dtype[Any]) -> str:
+        return text if source == target else f"to_{DTYPE_NAMES[target]}({text})"
+
+    def value(self, scalar: Scalar) -> str:
+        if scalar.op == "const":
+            return self.symbols.constant(scalar.args[0])
+        if scalar.op == "acc":
+            accumulator = scalar.args[0]
+            return self.names[accumulator] + ("_at" if accumulator.reducer.startswith("arg") else "")
+        return self.names[scalar]
+
+    def typed(self, value: Any, dtype: np.dtype[Any]) -> str:
+        return self.symbols.constant(np.asarray(value).astype(dtype)[()])
+
+    def conditions(self, guards: Sequence[Guard]) -> str:
+        return " and ".join(self.condition(g) for g in guards) or "True"
+
+    def condition(self, guard: Guard) -> str:
+        affine = guard.index.single_axis()
+        if guard.op == ">=" and affine is not None and abs(affine[1]) == 1:
+            axis, sign, constant = affine
+            name = self.name_axis(axis)
+            return f"{name} >= {self.symbols.size(-constant)}" if sign > 0 else f"{name} <= {self.symbols.size(constant)}"
+        return f"{self.index(guard.index)} {guard.op} 0"
+
+    def index(self, index: Index) -> str:
+        """Text of an index expression, constants and coefficients as symbols."""
+        parts: list[str] = []
+        for factor, coefficient in index.terms:
+            text = self.factor(factor)
+            scaled = text if abs(coefficient) == 1 else f"{text} * {self.symbols.size(abs(coefficient))}"
+            parts.append(f"{'-' if coefficient < 0 else '+'} {scaled}")
+        if index.constant or not parts:
+            constant = index.constant
+            parts.append(f"{'-' if constant < 0 else '+'} {self.symbols.size(abs(constant))}")
+        text = " ".join(parts)
+        return text[2:] if text.startswith("+ ") else f"-{text[2:]}"
+
+    def factor(self, factor: Any) -> str:
+        if isinstance(factor, AxisRef):
+            return self.name_axis(factor.axis)
+        if isinstance(factor, Loaded):
+            return self.value(factor.scalar)
+        assert isinstance(factor, (Quotient, Remainder))
+        sign = "//" if isinstance(factor, Quotient) else "%"
+        return f"(({self.index(factor.numerator)}) {sign} {self.symbols.size(factor.divisor)})"
+
+    def memory(self, buffer: Buffer, index: tuple[Index, ...]) -> str:
+        return f"{buffer.name}[{self.address(buffer, index)}]"
+
+    def address(self, buffer: Buffer, index: tuple[Index, ...]) -> str:
+        if buffer in self.strided and len(index) == len(buffer.shape):
+            parts = [f"({self.index(k)}) * {self.stride(buffer, d)}" for d, k in enumerate(index) if k.terms or k.constant]
+            return " + ".join(parts) or "0"
+        if len(index) != len(buffer.shape):
+            return self.index(index[0])  # a position in the flat array
+        position: Index = Index()
+        for k, n in zip(index, buffer.shape, strict=True):
+            position = position * n + k
+        return self.index(position)
+
+    # --- names -----------------------------------------------------------------------------------------------
+
+    def define(self, scalar: Scalar) -> str:
+        """A new name each time: a name that is assigned again in a copy of a loop body costs Numba dearly."""
+        self.names[scalar] = self.fresh("k" if scalar.op == "checked" else "t")
+        return self.names[scalar]
+
+    def fresh(self, prefix: str) -> str:
+        number = self.counters.get(prefix, 0)
+        self.counters[prefix] = number + 1
+        return f"{prefix}{number}"
+
+    def name_axis(self, axis: int) -> str:
+        if axis not in self.axis_names:
+            count = len(self.axis_names)
+            self.axis_names[axis] = "ijklmnpq"[count] if count < 8 else f"i{count}"
+        return self.axis_names[axis]
+
+    def stride(self, buffer: Buffer, dimension: int) -> str:
+        return self.strides.setdefault((buffer, dimension), f"{buffer.name}_s{dimension}")
+
+
+def describe_buffers(kernel: Kernel) -> list[str]:
+    """A line for each array: what it is and whether the kernel reads or writes it."""
+    read = {s.buffer for s in walk(kernel.body) if isinstance(s, (Load, Combine))}
+    lines: list[str] = []
+    for buffer in kernel.buffers:
+        use = [word for word, yes in (("reads", buffer in read), ("writes", buffer in kernel.written)) if yes]
+        kind = "scratch " if buffer.var is None else ""
+        rank = "[" + ",".join(":" * len(buffer.shape)) + "]" if buffer.shape else ""
+        lines.append(f"{' and '.join(use)} {kind}{buffer.name}: {DTYPE_NAMES[buffer.dtype]}{rank}")
+    return lines
+
+
+@dataclass(frozen=True)
+class ProgramText:
+    """A printed program and the layout of its two argument tables.
+
+    `checks`: the index checks, in the order of the numbers that they leave in the status word.
+    `slots`: what each entry of `ip` after the first (the segment) holds: ("array", buffer) the address of the
+    array object, ("temp", buffer) a byte offset into the workspace, ("size", value), ("stride", buffer, dimension)
+    """
+
+    text: str
+    slots: tuple[tuple[Any, ...], ...]
+    constants: tuple[float, ...]
+    checks: tuple[CheckIndex, ...]
+
+
+def print_program(
+    segments: Sequence[Sequence[Kernel]],
+    strided: set[Buffer],
+    resident: set[Buffer],
+    data_offset: int,
+    literal_limit: int = 4,
+) -> ProgramText:
+    """The module of all kernels and the entry that runs one segment of them.
+
+    `resident` buffers live in the workspace (slot kind "temp"), the others are array objects. `data_offset` is
+    where an array object keeps the address of its data.
+    """
+    symbols = Symbols(literal_limit)
+    texts = [[KernelPrinter(k, symbols, strided).run() for k in segment] for segment in segments]
+    slots: list[tuple[Any, ...]] = []
+    places: dict[Any, int] = {}
+
+    def slot(*key: Any) -> str:
+        if key not in places:
+            places[key] = len(slots) + 1
+            slots.append(key)
+        return f"ip[{places[key]}]"
+
+    def pointer(buffer: Buffer) -> str:
+        dtype = DTYPE_NAMES[buffer.dtype]
+        if buffer in resident:
+            return f"ptr_{dtype}(ptr_i64({slot('workspace')} + {data_offset})[0] + {slot('temp', buffer)})"
+        return f"ptr_{dtype}(ptr_i64({slot('array', buffer)} + {data_offset})[0])"
+
+    lines = ["def program(ip, fp):"]
+    for number, segment in enumerate(texts):
+        lines.append(f"{INDENT}if ip[0] == {number}:")
+        for text in segment:
+            arguments = [pointer(b) for b in text.kernel.buffers]
+            arguments += [slot("stride", *s) for s in text.strides]
+            for name in text.symbols:
+                k = int(name[1:])
+                arguments.append(slot("size", symbols.sizes[k]) if name[0] == "s" else f"fp[{k}]")
+            if text.kernel.checks_indices:
+                arguments.append(f"ptr_i64(ptr_i64({slot('status')} + {data_offset})[0])")
+            lines.append(f"{INDENT * 2}{text.kernel.name}({', '.join(arguments)})")
+        if not segment:
+            lines.append(f"{INDENT * 2}pass")
+    functions = [text.text for segment in texts for text in segment]
+    module = "\n\n\n".join([*functions, "\n".join(lines)]) + "\n"
+    return ProgramText(module, tuple(slots), tuple(symbols.constants), tuple(symbols.checks))

@@ -1,0 +1,97 @@
+"""Every setting of the library as one frozen value, which entry points make and hand down."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracejit.errors import ArgumentError
+
+TARGETS = ("cpu", "cuda", "cuda-emu")
+
+
+@dataclass(frozen=True)
+class Config:
+    """How programs are traced, fused, compiled and kept.
+
+    Nothing below the entry points reads the environment: they call `Config.from_environment()` once and pass
+    the value on, changed with `dataclasses.replace` where the user asks for something else.
+
+    >>> Config(fuse=False).target
+    'cpu'
+    """
+
+    cache_dir: Path | None = None
+    """Folder of compiled programs; None keeps them in memory only."""
+
+    cache_limit_bytes: int = 512 * 2**20
+    """The oldest entries of the folder are deleted above this size."""
+
+    fuse: bool = True
+    """Join equations into kernels; False runs one kernel per equation, to tell a fusion bug from another."""
+
+    target: str = "cpu"
+    """Where kernels run: `cpu`, `cuda`, or `cuda-emu`, which runs the CUDA kernels in lockstep on the CPU."""
+
+    literal_limit: int = 4
+    """Extents up to this many elements are written into the code; longer ones are run-time sizes."""
+
+    small_matmul_limit: int = 8
+    """Matrix products with no extent above this are loops inside a kernel instead of library calls."""
+
+    max_kernel_pointers: int = 16
+    """Kernels touching more buffers than this are split: alias checks stop the vectoriser beyond it."""
+
+    max_kernel_equations: int = 400
+    """Kernels with more equations than this are split: compile time grows faster than the kernel does."""
+
+    def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise ArgumentError(
+                f"target {self.target!r} is not known", hint=f"use one of {', '.join(TARGETS)}"
+            )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
+        """The defaults, changed by `TRACEJIT_CACHE_DIR` (empty: memory only), `TRACEJIT_CACHE_LIMIT` (bytes),
+        `TRACEJIT_FUSE` (0 or 1) and `TRACEJIT_TARGET`.
+
+        >>> Config.from_environment({"TRACEJIT_CACHE_DIR": "", "TRACEJIT_FUSE": "0"}).fuse
+        False
+        """
+        variables = os.environ if environment is None else environment
+        folder = variables.get("TRACEJIT_CACHE_DIR")
+        return cls(
+            cache_dir=_user_cache_dir(variables) if folder is None else Path(folder) if folder else None,
+            cache_limit_bytes=_whole_number(variables, "TRACEJIT_CACHE_LIMIT", cls.cache_limit_bytes),
+            fuse=bool(_whole_number(variables, "TRACEJIT_FUSE", 1)),
+            target=variables.get("TRACEJIT_TARGET", cls.target),
+        )
+
+
+def _whole_number(variables: Mapping[str, str], name: str, default: int) -> int:
+    text = variables.get(name)
+    if text is None:
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentError(f"{name}={text!r} is not a whole number") from None
+
+
+def _user_cache_dir(variables: Mapping[str, str]) -> Path | None:
+    """The platform's folder for this user's caches; None where no home is known."""
+    if sys.platform == "win32":
+        local = variables.get("LOCALAPPDATA")
+        return Path(local) / "tracejit" / "cache" if local else None
+    chosen = variables.get("XDG_CACHE_HOME")
+    if chosen and os.path.isabs(chosen):
+        return Path(chosen) / "tracejit"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "tracejit"

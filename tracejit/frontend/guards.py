@@ -1,0 +1,375 @@
+"""What a trace relied on besides its arguments: found before it is used again, and compared at each call.
+
+A traced function sees closure variables, globals, defaults and attributes. Arrays among them are inputs of the graph,
+read at each call; everything else is part of the graph. `find_roots` collects what the function can reach, `Guards`
+says whether all of it is still as it was.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Mapping, Sequence
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from tracejit.frontend.content import may_read_content, nested_codes
+
+_MISSING: Any = object()
+
+_SIMPLE_TYPES: tuple[type, ...] = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
+_GENERATORS = ("Generator", "RandomState", "Random")
+
+_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_STDLIB = os.path.join(sysconfig.get_path("stdlib"), "")
+_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+# A function that uses one of these may look at any attribute, not only at those that its code names.
+_REFLECTION = frozenset({"__dict__", "vars", "asdict", "astuple", "fields", "getattr", "tree_leaves"})
+
+
+def same(current: Any, expected: Any) -> bool:
+    """Is a variable still what it was: the same object, or an equal number, text or tuple of those?
+
+    >>> same(0.5, 1 / 2), same(1, 1.0), same(float("nan"), float("nan"))
+    (True, False, True)
+    """
+    if current is expected:
+        return True
+    if type(current) is not type(expected):
+        return False
+    if isinstance(expected, _SIMPLE_TYPES):
+        return bool(current == expected) or bool(current != current and expected != expected)
+    if isinstance(expected, tuple):
+        return len(current) == len(expected) and all(map(same, current, expected))
+    if isinstance(expected, MethodType):
+        return current.__self__ is expected.__self__ and current.__func__ is expected.__func__
+    return False
+
+
+def bits_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The content of an array as integers, which compare fast and tell NaN and -0.0 apart; may share its memory."""
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return flat.view(np.uint64) if flat.size % 8 == 0 else flat
+
+
+class Guards:
+    """Comparisons that all hold as long as a trace may be used again; `hold` costs about 40 ns each.
+
+    The content of arrays is compared only where the graph depends on it, at the cost of reading them once.
+    """
+
+    __slots__ = ("attributes", "cells", "contents", "lists", "mappings", "sets", "sizes")
+
+    def __init__(self) -> None:
+        self.mappings: list[tuple[Mapping[Any, Any], Any, Any]] = []
+        self.cells: list[tuple[CellType, Any]] = []
+        self.sizes: list[tuple[Any, int]] = []
+        self.lists: list[tuple[Any, tuple[Any, ...]]] = []
+        self.sets: list[tuple[Any, frozenset[Any]]] = []
+        self.attributes: list[tuple[Any, str, Any]] = []
+        self.contents: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+
+    def hold(self) -> bool:
+        """Is everything as it was when the function was traced?"""
+        for mapping, key, expected in self.mappings:
+            current = mapping.get(key, _MISSING)
+            if current is not expected and not same(current, expected):
+                return False
+        for cell, expected in self.cells:
+            try:
+                current = cell.cell_contents
+            except ValueError:
+                current = _MISSING
+            if current is not expected and not same(current, expected):
+                return False
+        for container, size in self.sizes:
+            if len(container) != size:
+                return False
+        return not (self.lists or self.sets or self.attributes or self.contents) or self._rest_holds()
+
+    def _rest_holds(self) -> bool:
+        return (
+            all(len(items) == len(was) and all(map(same, items, was)) for items, was in self.lists)
+            and all(items == was for items, was in self.sets)
+            and all(same(getattr(owner, name, _MISSING), was) for owner, name, was in self.attributes)
+            and all(np.array_equal(bits_of(array), was) for array, was in self.contents)
+        )
+
+    def watch_content(self, arrays: Iterable[np.ndarray[Any, Any]]) -> None:
+        """Require that these arrays keep their content; those that nobody can write to need no look."""
+        for array in arrays:
+            if array.size and is_writeable(array):
+                self.contents.append((array, bits_of(array).copy()))
+
+
+def owner_of(array: np.ndarray[Any, Any]) -> Any:
+    """Whoever holds the memory that `array` shows."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and owner.base is not None:
+        owner = owner.base
+    return owner
+
+
+def is_writeable(array: np.ndarray[Any, Any]) -> bool:
+    """Can anybody change the content, through this array or one that it is a view of?"""
+    view: Any = array
+    while isinstance(view, np.ndarray):
+        if view.flags.writeable:
+            return True
+        view = view.base
+    return view is not None  # a foreign buffer: it cannot be known
+
+
+class Roots:
+    """What a function can reach: `guards` for all of it, and apart from them its arrays and random generators."""
+
+    def __init__(self) -> None:
+        self.guards = Guards()
+        self.arrays: dict[int, np.ndarray[Any, Any]] = {}
+        self.names: dict[int, str] = {}  # by identity of the array, what the user calls it
+        self.scalars: list[np.generic] = []
+        self.generators: list[Any] = []
+        self.codes: list[CodeType] = []
+        self.parameters: frozenset[str] = frozenset()
+
+    def has(self, array: np.ndarray[Any, Any]) -> bool:
+        """Is `array` one of the arrays, or a view of the memory of one?"""
+        if id(array) in self.arrays:
+            return True
+        owner = owner_of(array)
+        return any(owner_of(root) is owner for root in self.arrays.values())
+
+    def watch(self, captures: Iterable[Any], frozen: Iterable[Any], scalars: Iterable[np.generic]) -> None:
+        """Guard the content of arrays, given what a trace captured and relied on.
+
+        Arrays and NumPy scalars that are none of the roots were computed while tracing, from any of them.
+        """
+        frozen = list(frozen)
+        arrays = [a for a in captures if isinstance(a, np.ndarray)]
+        is_derived = any(not self.has(a) for a in [*arrays, *frozen])
+        is_derived = is_derived or any(not any(same(s, root) for root in self.scalars) for s in scalars)
+        watched = {id(a): a for a in frozen if self.has(a)}
+        if self.arrays and (is_derived or self._may_have_branched()):
+            watched |= self.arrays
+        self.guards.watch_content(watched.values())
+
+    def _may_have_branched(self) -> bool:
+        named = frozenset(self.names.values())
+        has_integers = any(a.dtype.kind in "iu" for a in self.arrays.values())
+        return may_read_content(self.codes, named, self.parameters - named, has_integers)
+
+    def random_state(self) -> Any:
+        """The states of the random generators in reach, comparable: a trace that drew numbers is used once."""
+        legacy = sys.modules.get("numpy.random")
+        python = sys.modules.get("random")
+        return (
+            repr([getattr(g, "bit_generator", g).__getstate__() for g in self.generators]),
+            legacy.get_state()[1:3] if legacy is not None else None,
+            python.getstate() if python is not None else None,
+        )
+
+
+def find_roots(function: Any) -> Roots:
+    """Everything that `function` (a function, method, partial or callable object) can read besides its arguments."""
+    scan = _Scan()
+    scan.visit(function, "")
+    scan.finish()
+    return scan.roots
+
+
+class _Scan:
+    """One walk from a function over what it names; objects are looked into by the names that code mentions."""
+
+    def __init__(self) -> None:
+        self.roots = Roots()
+        self.mentioned: set[str] = set()
+        self.seen: dict[int, Any] = {}  # holds the objects, so that identities stay unique
+        self.open: list[tuple[Any, str]] = []
+        self.home: str | None = None
+        self.done: set[tuple[int, str]] = set()
+
+    def finish(self) -> None:
+        """Look into objects again until no function found on the way mentions a new name."""
+        looked = -1
+        while looked != (looked := len(self.mentioned) + len(self.open)):
+            for owner, path in list(self.open):
+                self._look_into(owner, path)
+        for owner, _ in self.open:
+            if isinstance(getattr(owner, "__dict__", None), dict) and not isinstance(owner, ModuleType):
+                self.roots.guards.sizes.append((owner.__dict__, len(owner.__dict__)))
+
+    # --- values ------------------------------------------------------------------------------------------------
+
+    def visit(self, value: Any, path: str) -> None:
+        if isinstance(value, np.generic):
+            self.roots.scalars.append(value)
+        if value is _MISSING or isinstance(value, _SIMPLE_TYPES) or id(value) in self.seen:
+            return
+        self.seen[id(value)] = value
+        if isinstance(value, np.ndarray):
+            self._visit_array(value, path)
+        elif isinstance(value, FunctionType):
+            self._visit_function(value)
+        elif isinstance(value, MethodType):
+            self.visit(value.__func__, path)
+            self.visit(value.__self__, "self")
+        elif isinstance(value, functools.partial):
+            for part in (value.func, value.args, value.keywords):
+                self.visit(part, path)
+        elif isinstance(value, (list, tuple, dict, set, frozenset, collections.deque)):
+            self._visit_container(value, path)
+        else:
+            self._visit_object(value, path)
+
+    def _visit_array(self, array: np.ndarray[Any, Any], path: str) -> None:
+        self.roots.arrays[id(array)] = array
+        self.roots.names[id(array)] = path
+        if array.dtype == object:
+            for k, item in enumerate(array.flat):
+                self.visit(item, f"{path}[{k}]")
+
+    def _visit_container(self, value: Any, path: str) -> None:
+        guards = self.roots.guards
+        if isinstance(value, dict):
+            guards.sizes.append((value, len(value)))
+            for key, item in list(value.items()):
+                guards.mappings.append((value, key, item))
+                self.visit(item, f"{path}[{key!r}]")
+            return
+        if isinstance(value, (set, frozenset)):
+            guards.sets.append((value, frozenset(value)))
+            return
+        items = tuple(value)
+        if not isinstance(value, tuple):
+            guards.lists.append((value, items))
+        for k, item in enumerate(items):
+            self.visit(item, f"{path}[{k}]")
+
+    # --- functions ---------------------------------------------------------------------------------------------
+
+    def _visit_function(self, function: FunctionType) -> None:
+        code = function.__code__
+        if self.home is None:
+            self.home = os.path.dirname(code.co_filename)
+            self.roots.parameters = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+        elif self._is_library(code.co_filename):
+            return
+        for inner in nested_codes(code):
+            self.roots.codes.append(inner)
+            self.mentioned.update(inner.co_names)
+            self.mentioned.update(c for c in inner.co_consts if isinstance(c, str) and c.isidentifier())
+        names = {name for inner in nested_codes(code) for name in inner.co_names}
+        for name in sorted(names):
+            if name in function.__globals__:
+                self._bind(function.__globals__, name, name)
+        for name, cell in zip(code.co_freevars, function.__closure__ or ()):
+            self._bind_cell(cell, name)
+        keywords = function.__kwdefaults__ or {}
+        defaults = function.__defaults__ or ()
+        positional = code.co_varnames[: code.co_argcount][code.co_argcount - len(defaults) :]
+        for name, value in [*zip(positional, defaults), *keywords.items()]:
+            self.visit(value, name)
+
+    def _bind(self, mapping: Mapping[Any, Any], key: str, path: str) -> None:
+        if (id(mapping), key) in self.done:
+            return
+        self.done.add((id(mapping), key))
+        self.seen[id(mapping)] = mapping
+        value = mapping.get(key, _MISSING)
+        if self._is_library_value(value):
+            return
+        self.roots.guards.mappings.append((mapping, key, value))
+        self.visit(value, path)
+
+    def _bind_cell(self, cell: CellType, name: str) -> None:
+        if (id(cell), "") in self.done:
+            return
+        self.done.add((id(cell), ""))
+        self.seen[id(cell)] = cell
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            value = _MISSING
+        self.roots.guards.cells.append((cell, value))
+        self.visit(value, name)
+
+    # --- objects -----------------------------------------------------------------------------------------------
+
+    def _visit_object(self, value: Any, path: str) -> None:
+        if type(value).__name__ in _GENERATORS:
+            self.roots.generators.append(value)
+            return
+        wrapped = getattr(value, "__wrapped__", None)
+        if callable(wrapped):
+            self.visit(wrapped, path)
+        if isinstance(value, (ModuleType, type)):
+            if not self._is_library_value(value):
+                self.open.append((value, path))
+            return
+        self.open.append((value, path))
+        self.visit(type(value), type(value).__name__)
+
+    def _look_into(self, owner: Any, path: str) -> None:
+        if isinstance(owner, type):
+            for cls in owner.__mro__:
+                if not self._is_library_value(cls):
+                    self._look_into_class(cls)
+            return
+        attributes = getattr(owner, "__dict__", None)
+        if isinstance(attributes, dict):
+            everything = not _REFLECTION.isdisjoint(self.mentioned) and not isinstance(owner, ModuleType)
+            for name in sorted(attributes if everything else self.mentioned.intersection(attributes)):
+                self._bind(attributes, name, f"{path}.{name}")
+        for cls in type(owner).__mro__:
+            for name in self.mentioned.intersection(_slots_of(cls)):
+                if (id(owner), name) not in self.done and hasattr(owner, name):
+                    self.done.add((id(owner), name))
+                    value = getattr(owner, name)
+                    self.roots.guards.attributes.append((owner, name, value))
+                    self.visit(value, f"{path}.{name}")
+
+    def _look_into_class(self, cls: type) -> None:
+        for name, value in list(cls.__dict__.items()):
+            is_special = name.startswith("__") and isinstance(value, FunctionType)
+            if (name not in self.mentioned and not is_special) or (id(cls), name) in self.done:
+                continue
+            self.done.add((id(cls), name))
+            inner = getattr(value, "__func__", getattr(value, "fget", getattr(value, "func", value)))
+            if not is_special:
+                self.roots.guards.mappings.append((cls.__dict__, name, value))
+            self.visit(inner, f"{cls.__name__}.{name}")
+
+    # --- what is not the user's --------------------------------------------------------------------------------
+
+    def _is_library(self, filename: str) -> bool:
+        if filename.startswith((_OWN, "<frozen", "<__array_function__")):
+            return True
+        if any(p in filename for p in _PACKAGES):
+            return not (self.home is not None and filename.startswith(os.path.join(self.home, "")))
+        return filename.startswith(_STDLIB)
+
+    def _is_library_value(self, value: Any) -> bool:
+        """Modules, classes and functions of NumPy, of the standard library, of installed packages and of this one."""
+        if isinstance(value, ModuleType):
+            filename = getattr(value, "__file__", None)
+            return filename is None or self._is_library(filename)
+        if isinstance(value, type):
+            module = sys.modules.get(value.__module__)
+            filename = getattr(module, "__file__", None)
+            if filename is None:  # built-in modules, and what was typed at a prompt
+                return value.__module__ in sys.builtin_module_names
+            return self._is_library(filename)
+        if isinstance(value, FunctionType):
+            return self._is_library(value.__code__.co_filename)
+        return isinstance(value, (np.ufunc, type(len), type(np.sum)))
+
+
+def _slots_of(cls: type) -> Sequence[str]:
+    slots = cls.__dict__.get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)

@@ -1,0 +1,145 @@
+"""Running a user's function on tracers: arguments' types go in, a `Graph` and the captured arrays come out."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tracejit.errors import ArgumentError, TracejitError, TracerError
+from tracejit.frontend.dispatch import forget_scalars, located, observed_scalars, value_of
+from tracejit.frontend.tracer import Tracer
+from tracejit.ir import ArrayType, Atom, Builder, Graph, building, current_builder, type_of
+from tracejit.ops import Value, as_value
+from tracejit.ops.value import localize
+from tracejit.pytree import TreeDef, flatten
+
+# A function that calls itself this often with arguments of the same types, while it is traced, never ends:
+# what could stop it is data. Low enough to be reached before Python's own limit.
+MAX_DEPTH = 40
+
+
+@dataclass(frozen=True)
+class Argument:
+    """What a trace knows of an argument: its type, whether it is a Python number, whether NumPy holds a scalar."""
+
+    type: ArrayType
+    weak: type | None = None
+    is_scalar: bool = False
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A traced function: `graph` takes the arguments and then `captures`, and gives the leaves of the result.
+
+    captures: concrete arrays, and values of enclosing traces, that the function used besides its arguments
+    frozen: arrays whose content shaped the graph
+    scalars: NumPy scalars that became constants
+    """
+
+    graph: Graph
+    result: TreeDef
+    captures: tuple[Any, ...]
+    frozen: tuple[np.ndarray[Any, Any], ...]
+    scalars: tuple[np.generic, ...]
+
+
+def argument_of(leaf: Any) -> Argument:
+    """How a leaf that is already a valid argument enters a trace: a tracer, an array, a NumPy or Python number.
+
+    >>> argument_of(2.0).weak, str(argument_of(np.ones(3, "f4")).type)
+    (<class 'float'>, 'f32[3]')
+    """
+    if isinstance(leaf, Tracer):
+        value = value_of(leaf)
+        return Argument(value.type, value.weak, leaf._is_scalar)
+    if isinstance(leaf, (bool, int, float)) and not isinstance(leaf, np.generic):
+        weak = None if isinstance(leaf, bool) else int if isinstance(leaf, int) else float
+        return Argument(as_value(leaf).type, weak, True)
+    return Argument(type_of(leaf), None, isinstance(leaf, np.generic))
+
+
+def trace(function: Callable[..., Any], arguments: Sequence[Argument], name: str) -> Trace:
+    """The graph of `function(*tracers)`, which may return any nesting of tracers, arrays and numbers.
+
+    Whatever `function` raises comes out as it is; the traces that enclose this one are unharmed.
+    """
+    builder = Builder(name)
+    builder.trace_sources = True
+    if current_builder() is None:
+        forget_scalars()
+    with building(builder):
+        tracers = [Tracer(Value(builder, builder.add_input(a.type), a.weak), a.is_scalar) for a in arguments]
+        leaves, result = flatten(function(*tracers))
+        outputs = [_output(leaf, builder, k, result, name) for k, leaf in enumerate(leaves)]
+        graph = builder.finish(outputs)
+    return Trace(
+        graph,
+        result,
+        tuple(outer for outer, _ in builder.lifted.values()),
+        tuple(builder.frozen),
+        tuple(observed_scalars().values()),
+    )
+
+
+def _output(leaf: Any, builder: Builder, number: int, result: TreeDef, name: str) -> Atom:
+    if isinstance(leaf, Tracer):
+        return localize(value_of(leaf), builder)
+    try:
+        return localize(as_value(leaf), builder)
+    except (ArgumentError, ValueError):
+        path = result.leaf_paths()[number]
+        raise ArgumentError(
+            f"{name} returned a {type(leaf).__name__}{' at ' + path if path else ''}, "
+            "which is not an array or a number",
+            hint="return arrays, numbers and None, in dicts, lists, tuples or dataclasses",
+        ) from None
+
+
+def embed(graph: Graph, operands: Sequence[Any], captures: Sequence[Any]) -> list[Value]:
+    """Emit `graph` into the trace under way, on what a user passed (tracers, arrays, numbers) and its captures."""
+    builder = current_builder()
+    assert builder is not None, "there is no trace to embed into"
+    values = [value_of(x) if isinstance(x, Tracer) else as_value(x) for x in (*operands, *captures)]
+    try:
+        outputs = builder.inline(graph, [localize(v, builder) for v in values])
+    except TracejitError as error:
+        raise located(error) from None
+    return [Value(builder, atom) for atom in outputs]
+
+
+# --- recursion -----------------------------------------------------------------------------------------------
+
+
+class _Calls(threading.local):
+    def __init__(self) -> None:
+        self.depth: dict[Hashable, int] = {}
+
+
+_calls = _Calls()
+
+
+@contextlib.contextmanager
+def entering(key: Hashable, name: str) -> Iterator[None]:
+    """Count the calls under way on this thread of one function on one signature; too many are an error."""
+    depth = _calls.depth
+    depth[key] = depth.get(key, 0) + 1
+    try:
+        if depth[key] > MAX_DEPTH:
+            raise located(
+                TracerError(
+                    f"recursion: {name} calls itself with arguments of the same types, without an end, "
+                    "while it is traced",
+                    hint="a condition on traced values cannot stop it: let a static argument "
+                    "(static_argnames=...) count down, or write a loop",
+                )
+            )
+        yield
+    finally:
+        depth[key] -= 1
+        if not depth[key]:
+            del depth[key]

@@ -1,0 +1,157 @@
+"""Building a graph: type inference, constant folding and hash-consing at the moment of emission.
+
+A stack of builders, one a thread, holds the traces under way; values of an enclosing trace that are used in
+an inner one become inputs of the inner graph (`lift`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracejit.errors import InternalError, TracejitError
+from tracejit.ir.graph import Atom, Const, Eqn, Graph, Var, constant, eqn_key, freeze_params
+from tracejit.ir.primitive import Kind, Primitive
+from tracejit.ir.source import Source, find_source
+from tracejit.ir.types import ArrayType
+
+
+class Builder:
+    """A graph under construction.
+
+    `rewrite(builder, primitive, inputs, params)` may return an atom that stands for the equation (local
+    simplification); it is tried before hash-consing. `frozen` holds the concrete arrays whose content this
+    trace relied on, not only their shape: its owner must trace again when one of them has changed.
+    """
+
+    def __init__(self, name: str = "f", rewrite: Callable[..., Atom | None] | None = None) -> None:
+        self.name = name
+        self.inputs: list[Var] = []
+        self.eqns: list[Eqn] = []
+        self.definitions: dict[Var, Eqn] = {}
+        self.lifted: dict[Any, tuple[Any, Var]] = {}
+        self.frozen: list[np.ndarray[Any, Any]] = []
+        self.source: Source | None = None
+        self.trace_sources = False
+        self.is_open = True
+        self._rewrite = rewrite
+        self._known: dict[Any, tuple[Var, ...]] = {}
+
+    def add_input(self, type: ArrayType) -> Var:
+        var = Var(type)
+        self.inputs.append(var)
+        return var
+
+    def lift(self, key: Any, outer: Any, type: ArrayType) -> Var:
+        """The input that stands for `outer` (a value of an enclosing trace, or a captured array)."""
+        if key not in self.lifted:
+            self.lifted[key] = (outer, Var(type))
+        return self.lifted[key][1]
+
+    def emit(self, primitive: Primitive, inputs: Sequence[Atom], params: dict[str, Any]) -> Atom:
+        """Add an equation, or find the atom that already holds its value."""
+        source = self.source or (find_source() if self.trace_sources else None)
+        try:
+            out_type = primitive.infer(*(a.type for a in inputs), **params)
+        except TracejitError as error:
+            raise type(error)(
+                error.message, where=error.where or (source.describe() if source else None), hint=error.hint
+            ) from None
+        folded = self._fold(primitive, inputs, params, out_type)
+        if folded is not None:
+            return folded
+        if self._rewrite is not None:
+            simpler = self._rewrite(self, primitive, inputs, params)
+            if simpler is not None:
+                return simpler
+        key = eqn_key(primitive, inputs, params) if primitive.pure else None
+        if key is not None and key in self._known:
+            return self._known[key][0]
+        eqn = Eqn(primitive, tuple(inputs), freeze_params(params), (Var(out_type),), source)
+        self.eqns.append(eqn)
+        self.definitions[eqn.out] = eqn
+        if key is not None:
+            self._known[key] = eqn.outputs
+        return eqn.out
+
+    def _fold(
+        self, primitive: Primitive, inputs: Sequence[Atom], params: dict[str, Any], out_type: ArrayType
+    ) -> Const | None:
+        if primitive.kind is not Kind.ELEMENTWISE or out_type.rank or not primitive.pure or not inputs:
+            return None
+        if not all(isinstance(a, Const) for a in inputs):
+            return None
+        with np.errstate(all="ignore"):
+            value = primitive.evaluate(*(a.value for a in inputs if isinstance(a, Const)), **params)
+        return constant(value, out_type.dtype)
+
+    def definition(self, atom: Atom) -> Eqn | None:
+        """The equation that assigns `atom`, None for inputs and constants."""
+        return self.definitions.get(atom) if isinstance(atom, Var) else None
+
+    def inline(self, graph: Graph, args: Sequence[Atom]) -> list[Atom]:
+        """Emit the equations of `graph` on `args`; returns its outputs."""
+        if len(args) != len(graph.inputs):
+            raise InternalError(f"inline: {graph.name} takes {len(graph.inputs)} inputs, got {len(args)}")
+        env: dict[Var, Atom] = dict(zip(graph.inputs, args, strict=True))
+        for eqn in graph.eqns:
+            with self.at(eqn.source):
+                env[eqn.out] = self.emit(eqn.primitive, [substitute(env, a) for a in eqn.inputs], dict(eqn.params))
+        return [substitute(env, a) for a in graph.outputs]
+
+    @contextlib.contextmanager
+    def at(self, source: Source | None) -> Iterator[None]:
+        """Emit equations as of the given user line."""
+        previous, self.source = self.source, source or self.source
+        try:
+            yield
+        finally:
+            self.source = previous
+
+    def finish(self, outputs: Sequence[Atom]) -> Graph:
+        """Close the trace. Lifted values follow the declared inputs, in order of first use."""
+        self.is_open = False
+        lifted = tuple(var for _, var in self.lifted.values())
+        return Graph(tuple(self.inputs) + lifted, tuple(self.eqns), tuple(outputs), self.name)
+
+
+def substitute(env: dict[Var, Atom], atom: Atom) -> Atom:
+    return env.get(atom, atom) if isinstance(atom, Var) else atom
+
+
+class _Stack(threading.local):
+    def __init__(self) -> None:
+        self.builders: list[Builder] = []
+
+
+_stack = _Stack()
+
+
+@contextlib.contextmanager
+def building(builder: Builder) -> Iterator[Builder]:
+    """Make `builder` the one that operations emit into, on this thread, until the block ends."""
+    _stack.builders.append(builder)
+    try:
+        yield builder
+    finally:
+        _stack.builders.pop()
+        builder.is_open = False
+
+
+def current_builder() -> Builder | None:
+    """The innermost trace under way on this thread."""
+    return _stack.builders[-1] if _stack.builders else None
+
+
+def open_builders() -> tuple[Builder, ...]:
+    """Every trace under way on this thread, outermost first."""
+    return tuple(_stack.builders)
+
+
+def is_active(builder: Builder) -> bool:
+    """Is `builder` a trace under way on this thread?"""
+    return any(b is builder for b in _stack.builders)

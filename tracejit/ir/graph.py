@@ -1,0 +1,101 @@
+"""The IR: immutable equations over typed variables. Built by `ir.builder`, read by everything else."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from tracejit.ir.primitive import Primitive
+from tracejit.ir.source import Source
+from tracejit.ir.types import ArrayType
+
+_serial = itertools.count()
+
+
+@dataclass(frozen=True, eq=False)
+class Var:
+    """A variable: assigned once, equal only to itself."""
+
+    type: ArrayType
+    serial: int = field(default_factory=lambda: next(_serial))
+
+
+@dataclass(frozen=True, eq=False)
+class Const:
+    """A rank-0 constant. Larger constants are inputs or broadcasts of these."""
+
+    value: np.generic
+    type: ArrayType
+
+    @property
+    def key(self) -> tuple[str, str, bytes]:
+        """Hashable identity of the value: NaNs are equal to themselves, 0.0 differs from -0.0."""
+        return ("const", str(self.type), self.value.tobytes())
+
+
+Atom = Var | Const
+
+
+def constant(value: Any, dtype: Any) -> Const:
+    """A rank-0 constant of the given dtype."""
+    dtype = np.dtype(dtype)
+    with np.errstate(all="ignore"):
+        return Const(np.asarray(value).astype(dtype)[()], ArrayType((), dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class Eqn:
+    """`outputs = primitive(*inputs, **params)`, and the user's line it stems from."""
+
+    primitive: Primitive
+    inputs: tuple[Atom, ...]
+    params: Mapping[str, Any]
+    outputs: tuple[Var, ...]
+    source: Source | None = None
+
+    @property
+    def out(self) -> Var:
+        """The only output."""
+        (var,) = self.outputs
+        return var
+
+    def with_inputs(self, inputs: Iterable[Atom]) -> Eqn:
+        return Eqn(self.primitive, tuple(inputs), self.params, self.outputs, self.source)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A function: inputs, equations in an order in which every variable is assigned before use, outputs."""
+
+    inputs: tuple[Var, ...]
+    eqns: tuple[Eqn, ...]
+    outputs: tuple[Atom, ...]
+    name: str = "f"
+
+
+def freeze_params(params: dict[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(params)
+
+
+def atom_key(atom: Atom) -> Any:
+    """Hashable identity of an atom, the one that common subexpressions are found by."""
+    return atom.key if isinstance(atom, Const) else atom
+
+
+def eqn_key(primitive: Primitive, inputs: Iterable[Atom], params: Mapping[str, Any]) -> Any:
+    """Hashable identity of what an equation computes."""
+    return (primitive, tuple(atom_key(a) for a in inputs), tuple(sorted(params.items(), key=lambda kv: kv[0])))
+
+
+def uses(graph: Graph) -> dict[Var, int]:
+    """How often each variable is read, by equations and as an output."""
+    counts: dict[Var, int] = {}
+    for atom in itertools.chain(*(e.inputs for e in graph.eqns), graph.outputs):
+        if isinstance(atom, Var):
+            counts[atom] = counts.get(atom, 0) + 1
+    return counts

@@ -1,0 +1,52 @@
+"""Where in the user's code an operation was written: a cheap frame walk at trace time, text on demand."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
+# Library code that users call as functions of their own; an error there is about their call of it.
+_SKIPPED = (_OWN, _NUMPY, "<__array_function__")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A line of the user's program.
+
+    >>> str(Source("loss", "/home/me/model.py", 12))
+    'model.py:12'
+    """
+
+    function: str
+    filename: str
+    line: int
+
+    @property
+    def text(self) -> str:
+        """The line itself, stripped; empty when the file cannot be read."""
+        return linecache.getline(self.filename, self.line).strip()
+
+    def describe(self) -> str:
+        """`in loss, model.py:12:  z = x @ w`, as error messages show it."""
+        text = self.text
+        return f"in {self.function}, {self}" + (f":  {text}" if text else "")
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.filename)}:{self.line}"
+
+
+def find_source() -> Source | None:
+    """The innermost frame outside this library and NumPy, or None when there is none."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if not filename.startswith(_SKIPPED):
+            return Source(frame.f_code.co_name, filename, frame.f_lineno)
+        frame = frame.f_back
+    return None

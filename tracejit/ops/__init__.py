@@ -1,0 +1,15 @@
+"""Every operation, each declared in one place; importing this package fills `PRIMITIVES` and `NUMPY`.
+
+Enters: `tracejit.ir`. Leaves: the two tables, `Value`, and the callables that rules and NumPy meanings are written in.
+"""
+
+from tracejit.ops import arithmetic as arithmetic
+from tracejit.ops import operators as operators
+from tracejit.ops import rounding as rounding
+from tracejit.ops import special as special
+from tracejit.ops import ufuncs as ufuncs
+from tracejit.ops.arithmetic import full, select, zeros_of
+from tracejit.ops.tables import NUMPY, PRIMITIVES, implements
+from tracejit.ops.value import Value, as_value, capture, emit
+
+__all__ = ["NUMPY", "PRIMITIVES", "Value", "as_value", "capture", "emit", "full", "implements", "select", "zeros_of"]

@@ -1,0 +1,75 @@
+"""Printed graphs read back: the text of `ir.printing` in, the graph out. Tests and examples are written in it."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import numpy as np
+
+from tracejit.errors import InternalError
+from tracejit.ir import DTYPES, ArrayType, Atom, Eqn, Graph, Var, constant, verify
+from tracejit.ops.tables import PRIMITIVES
+
+
+def read_graph(text: str) -> Graph:
+    """The graph that `text` prints, its equations exactly as they stand (nothing is folded or shared).
+
+    >>> graph = read_graph('''
+    ... def f(v0: 'f64[3]'):
+    ...     v1: 'f64[3]' = add(v0, v0)
+    ...     return (v1,)
+    ... ''')
+    >>> str(graph) == str(read_graph(str(graph)))
+    True
+    """
+    (function,) = ast.parse(text.strip()).body
+    if not isinstance(function, ast.FunctionDef):
+        raise InternalError("read_graph: the text is not one function")
+    names: dict[str, Var] = {}
+    for arg in function.args.args:
+        names[arg.arg] = Var(_read_type(arg.annotation))
+    inputs = tuple(names.values())
+    eqns: list[Eqn] = []
+    outputs: tuple[Atom, ...] = ()
+    for line in function.body:
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+            eqns.append(_read_eqn(line, names))
+            names[line.target.id] = eqns[-1].out
+        elif isinstance(line, ast.Return) and isinstance(line.value, ast.Tuple):
+            outputs = tuple(_read_atom(item, names) for item in line.value.elts)
+        else:
+            raise InternalError(f"read_graph: cannot read {ast.unparse(line)}")
+    return verify(Graph(inputs, tuple(eqns), outputs, function.name), "read_graph")
+
+
+def _read_type(annotation: ast.expr | None) -> ArrayType:
+    text = ast.literal_eval(annotation) if annotation is not None else ""
+    name, _, sizes = text.rstrip("]").partition("[")
+    return ArrayType(tuple(int(n) for n in sizes.split(",") if n), DTYPES[name])
+
+
+def _read_eqn(line: ast.AnnAssign, names: dict[str, Var]) -> Eqn:
+    call = line.value
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise InternalError(f"read_graph: cannot read {ast.unparse(line)}")
+    operands = tuple(_read_atom(item, names) for item in call.args)
+    params = {k.arg: _read_value(k.value) for k in call.keywords if k.arg is not None}
+    return Eqn(PRIMITIVES[call.func.id], operands, params, (Var(_read_type(line.annotation)),))
+
+
+def _read_atom(node: ast.expr, names: dict[str, Var]) -> Atom:
+    if isinstance(node, ast.Name):
+        return names[node.id]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "const":
+        value, dtype = node.args
+        return constant(_read_value(value), _read_value(dtype))
+    raise InternalError(f"read_graph: cannot read {ast.unparse(node)}")
+
+
+def _read_value(node: ast.expr) -> Any:
+    """A parameter: a literal, a dtype by its name, or `float('nan')`."""
+    if isinstance(node, ast.Call):
+        return float(ast.literal_eval(node.args[0]))
+    value = ast.literal_eval(node)
+    return np.dtype(DTYPES[value]) if isinstance(value, str) and value in DTYPES else value

@@ -1,0 +1,121 @@
+"""Contractions: small and memory-bound ones become products and sums that fuse; the rest are readied for a call."""
+
+from __future__ import annotations
+
+import math
+
+from tracejit.ir import ArrayType, Atom, Graph, Primitive, building
+from tracejit.ops import core
+from tracejit.ops.contraction import AxisPairs, free_axes, lower_contraction
+from tracejit.ops.tables import PRIMITIVES
+from tracejit.ops.value import Value
+from tracejit.passes.rewriting import Axes, Inputs, Params, Rewriter, Rules, rewrite_to_end
+from tracejit.passes.views import VIEWS
+
+_DOT = PRIMITIVES["dot_general"]
+
+# A contraction whose two smaller extents multiply to at most this is a loop, not a call.
+SMALL_PRODUCT = 64
+# Batches of matrices are loops up to this many multiplications a matrix; beyond it a call each pays.
+SMALL_MATRIX = 512
+
+
+def lower_contractions(graph: Graph) -> Graph:
+    """Turn contractions that `is_small_contraction` accepts into a product and a sum; fold permutes into the others.
+
+    Before and after:
+
+    >>> from tracejit.ops.reading import read_graph
+    >>> graph = read_graph('''
+    ... def f(v0: 'f64[900,30]', v1: 'f64[30]', v2: 'f64[30,40]'):
+    ...     v3: 'f64[900]' = dot_general(v0, v1, batch=((), ()), contract=((1,), (0,)))
+    ...     v4: 'f64[40,30]' = permute(v2, axes=(1, 0))
+    ...     v5: 'f64[900,40]' = dot_general(v0, v4, batch=((), ()), contract=((1,), (1,)))
+    ...     return (v3, v5)
+    ... ''')
+    >>> print(lower_contractions(graph))
+    def f(v0: 'f64[900,30]', v1: 'f64[30]', v2: 'f64[30,40]'):
+        v3: 'f64[900,30]' = broadcast(v1, dims=(1,), shape=(900, 30))
+        v4: 'f64[900,30]' = multiply(v0, v3)
+        v5: 'f64[900]' = reduce_sum(v4, axes=(1,))
+        v6: 'f64[900,40]' = dot_general(v0, v2, batch=((), ()), contract=((1,), (0,)))
+        return (v5, v6)
+    """
+    return rewrite_to_end(graph, _CONTRACTIONS)
+
+
+def is_small_contraction(a: ArrayType, b: ArrayType, contract: AxisPairs, batch: AxisPairs) -> bool:
+    """Does a fused loop serve this contraction better than a library call?
+
+    With B batches of an (M, K) by (K, N) product:
+
+    - integers and booleans: BLAS has no such product.
+    - M = 1 or N = 1 (matrix times vector, dot product, `X.T @ r`) or K = 1 (outer product): every element of
+      the large operand is read once, so memory bounds it, and a loop that also computes that operand or uses the
+      result saves a pass over memory.
+    - the two smallest of M, N, K multiply to at most SMALL_PRODUCT (a tall matrix times an 8 by 8 one): there is
+      too little reuse for the blocking and packing of a call to pay, and the loop fuses.
+    - B > 1 and M N K at most SMALL_MATRIX: the calls themselves would dominate.
+    """
+    left, right = free_axes(a.rank, contract[0], batch[0]), free_axes(b.rank, contract[1], batch[1])
+    m, n = math.prod(a.shape[k] for k in left), math.prod(b.shape[k] for k in right)
+    k = math.prod(a.shape[k] for k in contract[0])
+    batches = math.prod(a.shape[k] for k in batch[0])
+    if not a.is_float or min(m, n, k) <= 1:
+        return True
+    smallest, middle, _ = sorted((m, n, k))
+    return smallest * middle <= SMALL_PRODUCT or (batches > 1 and m * n * k <= SMALL_MATRIX)
+
+
+def _lower(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
+    x, y = inputs
+    contract, batch = params["contract"], params["batch"]
+    if not is_small_contraction(x.type, y.type, contract, batch):
+        return None
+    with building(b):
+        result = lower_contraction(Value(b, x), Value(b, y), contract, batch)
+    b.is_open = True
+    return result.atom
+
+
+def _fold_permutes(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
+    """A contraction may run over any axes, so permuted operands are read where they lie."""
+    operands, axes = list(inputs), [params["contract"], params["batch"]]
+    for side in (0, 1):
+        eqn = b.defined_by(inputs[side], core.permute_p)
+        if eqn is None:
+            continue
+        order = eqn.params["axes"]
+        free = [order[k] for k in free_axes(len(order), params["contract"][side], params["batch"][side])]
+        if free != sorted(free):
+            continue
+        operands[side] = eqn.inputs[0]
+        axes = [_replace(pair, side, tuple(order[k] for k in pair[side])) for pair in axes]
+    if all(old is new for old, new in zip(inputs, operands, strict=True)):
+        return None
+    return b.emit(primitive, operands, {"contract": axes[0], "batch": axes[1]})
+
+
+def _replace(pair: AxisPairs, side: int, axes: Axes) -> AxisPairs:
+    return (axes, pair[1]) if side == 0 else (pair[0], axes)
+
+
+def _swap(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
+    """The permute that exchanges the free axes of both operands is the contraction of the exchanged operands."""
+    eqn = b.defined_by(inputs[0], _DOT)
+    if eqn is None or b.uses(inputs[0]) > 1:
+        return None
+    x, y = eqn.inputs
+    contract, batch = eqn.params["contract"], eqn.params["batch"]
+    shared = len(batch[0])
+    left = len(free_axes(x.type.rank, contract[0], batch[0]))
+    rank = inputs[0].type.rank
+    exchanged = (*range(shared), *range(shared + left, rank), *range(shared, shared + left))
+    if params["axes"] != exchanged:
+        return None
+    return b.emit(_DOT, (y, x), {"contract": contract[::-1], "batch": batch[::-1]})
+
+
+_CONTRACTIONS = Rules({_DOT: (_fold_permutes, _lower), core.permute_p: (_swap,)}) | VIEWS
+
+

@@ -1,0 +1,207 @@
+"""What local passes are made of: a graph is emitted again, equation by equation, under a table of rules.
+
+A rule `(rewriter, primitive, inputs, params) -> Atom | None` returns an atom that stands for the equation, or None
+where it does not apply. It sees operands that are already rewritten, and what it emits is rewritten in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracejit.ir import (
+    ArrayType,
+    Atom,
+    Builder,
+    Const,
+    Eqn,
+    Graph,
+    Kind,
+    Primitive,
+    Var,
+    constant,
+    eqn_key,
+    substitute,
+    uses,
+)
+from tracejit.ops import core
+
+Axes = tuple[int, ...]
+Inputs = Sequence[Atom]
+Params = Mapping[str, Any]
+Rule = Callable[["Rewriter", Primitive, Inputs, Params], "Atom | None"]
+
+
+class Rules:
+    """Rules by primitive and by kind of primitive; those of the primitive itself are tried first."""
+
+    def __init__(
+        self,
+        by_primitive: Mapping[Primitive, Sequence[Rule]],
+        by_kind: Mapping[Kind, Sequence[Rule]] | None = None,
+    ) -> None:
+        self._by_primitive = {p: tuple(rules) for p, rules in by_primitive.items()}
+        self._by_kind = {k: tuple(rules) for k, rules in (by_kind or {}).items()}
+        self._found: dict[Primitive, tuple[Rule, ...]] = {}
+
+    def of(self, primitive: Primitive) -> tuple[Rule, ...]:
+        found = self._found.get(primitive)
+        if found is None:
+            found = self._by_primitive.get(primitive, ()) + self._by_kind.get(primitive.kind, ())
+            self._found[primitive] = found
+        return found
+
+    def __or__(self, other: Rules) -> Rules:
+        """Both tables; the rules of `self` are tried first."""
+        return Rules(
+            _merge(self._by_primitive, other._by_primitive), _merge(self._by_kind, other._by_kind)
+        )
+
+
+def _merge(first: Mapping[Any, tuple[Rule, ...]], second: Mapping[Any, tuple[Rule, ...]]) -> dict[Any, Any]:
+    return {key: first.get(key, ()) + second.get(key, ()) for key in (*first, *second)}
+
+
+class Rewriter(Builder):
+    """A builder that emits a known graph again; equations that no rule touches keep their variable.
+
+    `uses(atom)` counts the readers that an atom has in the graph; 1 for what a rule has just emitted.
+    """
+
+    def __init__(self, graph: Graph, rules: Rules) -> None:
+        super().__init__(graph.name, rewrite=self._apply)
+        self.inputs = list(graph.inputs)
+        self.changes = 0
+        self._rules = rules
+        self._counts = uses(graph)
+        self._env: dict[Var, Atom] = {}
+
+    def _apply(self, builder: Builder, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
+        for rule in self._rules.of(primitive):
+            atom = rule(self, primitive, inputs, params)
+            if atom is not None:
+                self.changes += 1
+                return atom
+        return None
+
+    def uses(self, atom: Atom) -> int:
+        return self._counts.get(atom, 1) if isinstance(atom, Var) else 1
+
+    def replay(self, eqn: Eqn) -> None:
+        """Emit an equation of the graph; the types of its operands are as they were, so its own is too."""
+        env = self._env
+        inputs = eqn.inputs
+        if any(a in env for a in inputs):
+            inputs = tuple(substitute(env, a) for a in inputs)
+            eqn = eqn.with_inputs(inputs)
+        self.source = eqn.source
+        result: Atom | None = None
+        if not eqn.outputs[0].type.shape:
+            result = self._fold(eqn.primitive, inputs, eqn.params, eqn.outputs[0].type)
+        if result is None:
+            result = self._apply(self, eqn.primitive, inputs, eqn.params)
+        if result is not None:
+            self._replace(eqn.out, result)
+            return
+        if eqn.primitive.pure:
+            key = eqn_key(eqn.primitive, inputs, eqn.params)
+            known = self._known.setdefault(key, eqn.outputs)
+            if known is not eqn.outputs:
+                for old, new in zip(eqn.outputs, known, strict=True):
+                    self._replace(old, new)
+                return
+        self.eqns.append(eqn)
+        for var in eqn.outputs:
+            self.definitions[var] = eqn
+
+    def _replace(self, old: Var, new: Atom) -> None:
+        self.changes += 1
+        self._env[old] = new
+        if isinstance(new, Var):
+            self._counts[new] = self._counts.get(new, 0) + self._counts.get(old, 0)
+
+    def rewrite(self, graph: Graph) -> Graph:
+        """The graph under the rules, without equations that nothing reads; `graph` itself if none applies."""
+        for eqn in graph.eqns:
+            self.replay(eqn)
+        outputs = [substitute(self._env, a) for a in graph.outputs]
+        result = drop_dead(self.finish(outputs))
+        return result if self.changes or len(result.eqns) != len(graph.eqns) else graph
+
+    # --- what rules look at and emit ---------------------------------------------------------------------
+
+    def defined_by(self, atom: Atom, primitive: Primitive) -> Eqn | None:
+        """The equation that assigns `atom`, if it is one of `primitive`."""
+        eqn = self.definitions.get(atom) if isinstance(atom, Var) else None
+        return eqn if eqn is not None and eqn.primitive is primitive else None
+
+    def literal(self, atom: Atom) -> Const | None:
+        """The constant that every element of `atom` is, if that is how it is defined."""
+        if isinstance(atom, Const):
+            return atom
+        eqn = self.definitions.get(atom)
+        if eqn is not None and eqn.primitive is core.broadcast_p and isinstance(eqn.inputs[0], Const):
+            return eqn.inputs[0]
+        return None
+
+    def splat(self, value: Any, type: ArrayType) -> Atom:
+        """`value` repeated over an array type."""
+        return self.broadcast(constant(value, type.dtype), type.shape, ())
+
+    def call(self, operation: Any, *inputs: Atom, **params: Any) -> Atom:
+        """Emit an equation of a declared operation (or of a primitive)."""
+        return self.emit(getattr(operation, "primitive", operation), inputs, params)
+
+    def broadcast(self, atom: Atom, shape: Axes, dims: Axes) -> Atom:
+        if atom.type.shape == shape and dims == tuple(range(len(shape))):
+            return atom
+        return self.emit(core.broadcast_p, (atom,), {"shape": shape, "dims": dims})
+
+    def reshape(self, atom: Atom, shape: Axes) -> Atom:
+        return atom if atom.type.shape == shape else self.emit(core.reshape_p, (atom,), {"shape": shape})
+
+    def permute(self, atom: Atom, axes: Axes) -> Atom:
+        return atom if axes == tuple(range(len(axes))) else self.emit(core.permute_p, (atom,), {"axes": axes})
+
+
+def rewrite_graph(graph: Graph, rules: Rules) -> Graph:
+    """One emission of `graph` under `rules`."""
+    return Rewriter(graph, rules).rewrite(graph)
+
+
+def rewrite_to_end(graph: Graph, rules: Rules, rounds: int = 4) -> Graph:
+    """Emissions of `graph` under `rules` until nothing changes; one does nearly always, `rounds` bound them."""
+    for _ in range(rounds):
+        result = rewrite_graph(graph, rules)
+        if result is graph:
+            break
+        graph = result
+    return graph
+
+
+def drop_dead(graph: Graph) -> Graph:
+    """The graph without equations whose results nothing reads; those with an effect stay."""
+    live = {a for a in graph.outputs if isinstance(a, Var)}
+    kept: list[Eqn] = []
+    for eqn in reversed(graph.eqns):
+        if not eqn.primitive.pure or any(v in live for v in eqn.outputs):
+            kept.append(eqn)
+            live.update(a for a in eqn.inputs if isinstance(a, Var))
+    if len(kept) == len(graph.eqns):
+        return graph
+    return Graph(graph.inputs, tuple(reversed(kept)), graph.outputs, graph.name)
+
+
+def inverse(axes: Axes) -> Axes:
+    """The permutation that undoes `axes`."""
+    places = [0] * len(axes)
+    for place, axis in enumerate(axes):
+        places[axis] = place
+    return tuple(places)
+
+
+def is_zero(value: np.generic) -> bool:
+    """Zero without a sign: false for -0.0."""
+    return bool(value == 0) and not (value.dtype.kind == "f" and bool(np.signbit(value)))

@@ -1,0 +1,31 @@
+"""Where CPython keeps the address of an array's data inside the array object, checked before it is relied on."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+DATA_OFFSET = 16  # PyArrayObject.data on 64-bit CPython
+
+
+@cache
+def offsets_hold() -> bool:
+    """Does an array object keep its data pointer where the kernels look for it?"""
+    probe = np.arange(3.0)
+    try:
+        return ctypes.c_void_p.from_address(id(probe) + DATA_OFFSET).value == probe.ctypes.data
+    except (ValueError, TypeError):
+        return False
+
+
+def cell_address(array: Any, keep: list[Any]) -> int:
+    """An address such that the word at `address + DATA_OFFSET` is the data pointer, where objects differ.
+
+    `keep` holds what must stay alive during the call.
+    """
+    cell = ctypes.c_void_p(array.ctypes.data)
+    keep.append(cell)
+    return ctypes.addressof(cell) - DATA_OFFSET

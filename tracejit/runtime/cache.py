@@ -1,0 +1,319 @@
+"""Kernel source enters, a loaded program leaves: from memory, from object code on disk, or compiled now.
+
+An entry on disk is a magic line, a JSON header and the bytes of a `Record`; it is checked in full before use
+and nothing of it is unpickled. Whatever is wrong with the folder costs speed and one warning, never a result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+import struct
+import tempfile
+import threading
+import time
+import tokenize
+import warnings
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from tracejit.config import Config
+from tracejit.errors import CacheWarning, InternalError
+from tracejit.runtime import native, stats
+from tracejit.runtime.native import MissingSymbolError, NativeProgram, Record
+
+Origin = Literal["memory", "disk", "compiled"]
+
+MAGIC = b"tracejit object code 1\n"
+SUFFIX = ".tjo"
+_STALE_SECONDS = 3600.0  # a temporary file this old was left behind by a process that died
+
+_programs: dict[str, NativeProgram] = {}
+_key_locks: dict[str, threading.Lock] = {}
+_state_lock = threading.Lock()
+_warned: set[str] = set()
+
+
+class DamagedEntryError(Exception):
+    """An entry that is not what this version wrote for this key; the message says why."""
+
+
+def get_program(source: str, config: Config | None = None) -> tuple[NativeProgram, Origin]:
+    """The program that kernel source describes, and where it came from.
+
+    Many threads asking for one source compile it once. `config` names the folder and its size limit;
+    without it the environment does.
+
+    >>> source = "def program(ip, fp):\\n    ptr_f64(ip[0])[0] = fp[0]"
+    >>> program, _ = get_program(source, Config())
+    >>> get_program(source + "  # the same program", Config())[1]
+    'memory'
+    """
+    key = program_key(source)
+    found = _programs.get(key)
+    if found is not None:
+        stats.record("hits")
+        return found, "memory"
+    try:
+        with _lock_of(key):
+            found = _programs.get(key)
+            if found is not None:
+                stats.record("hits")
+                return found, "memory"
+            program, origin = _load_or_compile(source, key, config or Config.from_environment())
+            _programs[key] = program
+            return program, origin
+    finally:
+        # Threads that wait hold the lock object itself; the next to come finds the program in memory.
+        with _state_lock:
+            _key_locks.pop(key, None)
+
+
+def cache_clear() -> None:
+    """Forget the programs in memory and set the counters to zero; the disk keeps its entries.
+
+    >>> cache_clear()
+    >>> stats.cache_info().compiles
+    0
+    """
+    _programs.clear()
+    stats.reset()
+
+
+def entry_count() -> int:
+    """How many programs this process holds in memory."""
+    return len(_programs)
+
+
+def _lock_of(key: str) -> threading.Lock:
+    with _state_lock:
+        return _key_locks.setdefault(key, threading.Lock())
+
+
+def _load_or_compile(source: str, key: str, config: Config) -> tuple[NativeProgram, Origin]:
+    folder = _usable_folder(config.cache_dir)
+    program, problem = _load_entry(folder, key) if folder is not None else (None, None)
+    if program is not None:
+        stats.record("disk_hits")
+        return program, "disk"
+    record = native.compile_source(source)
+    stats.record("compiles")
+    stats.record("compile_seconds", record.compile_seconds)
+    if folder is not None:
+        _store_entry(folder, key, record, source, config.cache_limit_bytes)
+    if problem is not None:
+        warnings.warn(problem, CacheWarning, stacklevel=4)
+    return native.load(record), "compiled"
+
+
+# Keys -------------------------------------------------------------------------------------------------------
+
+
+def program_key(source: str) -> str:
+    """The name of a program: a hash of its text without comments, and of all else that its code depends on.
+
+    >>> program_key("x = 1  # one") == program_key("x = 1")
+    True
+    """
+    digest = hashlib.sha256(strip_comments(source).encode())
+    digest.update(_environment_key().encode())
+    return digest.hexdigest()
+
+
+def strip_comments(source: str) -> str:
+    """`source` without comments, trailing blanks and empty lines.
+
+    >>> strip_comments("a = '#'  # kept\\n\\n# gone\\n")
+    "a = '#'"
+    """
+    lines = source.splitlines()
+    if "#" in source:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                row, column = token.start
+                lines[row - 1] = lines[row - 1][:column]
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+@cache
+def _environment_key() -> str:
+    return json.dumps([_versions(), native.host_description(), _compiler_fingerprint()], sort_keys=True)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    # Asked of the installed packages: importing Numba to learn its version would cost more than loading does.
+    from importlib import metadata
+
+    found: dict[str, str] = {}
+    for name in ("tracejit", "numba", "llvmlite"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def _compiler_fingerprint() -> str:
+    """A hash of the modules that turn source into code: between releases they change without a version."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for name in ("codegen/scalar_library", "runtime/intrinsics", "runtime/numba_pipeline", "runtime/native"):
+        with suppress(OSError):
+            digest.update((root / f"{name}.py").read_bytes())
+    return digest.hexdigest()
+
+
+# The folder -------------------------------------------------------------------------------------------------
+
+
+def _warn_once(topic: str, message: str) -> None:
+    if topic not in _warned:
+        _warned.add(topic)
+        warnings.warn(message, CacheWarning, stacklevel=5)
+
+
+def _usable_folder(folder: Path | None) -> Path | None:
+    """`folder`, made if need be, or None when it cannot be used or others could plant code in it."""
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except OSError as error:
+        _warn_once(f"make {folder}", f"compiled programs are not kept on disk: {error}")
+        return None
+    if not _is_private(status):
+        reason = f"{folder} belongs to, or is writable by, another user"
+        _warn_once(f"trust {folder}", f"compiled programs are not kept on disk: {reason}")
+        return None
+    return folder
+
+
+def _is_private(status: os.stat_result) -> bool:
+    if not hasattr(os, "getuid"):
+        return True
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _load_entry(folder: Path, key: str) -> tuple[NativeProgram | None, str | None]:
+    """The program of a good entry, or what is wrong with a bad one, which is deleted."""
+    path = folder / (key + SUFFIX)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None, None
+    except OSError as error:
+        return None, f"a compiled program could not be read: {error}"
+    try:
+        program = native.load(decode_record(data, key))
+    except MissingSymbolError as error:
+        reason = f"it calls functions that this process lacks ({error})"
+    except (DamagedEntryError, InternalError) as error:
+        reason = str(error)
+    else:
+        with suppress(OSError):
+            os.utime(path)  # the least recently used entry is the first to go
+        return program, None
+    with suppress(OSError):
+        path.unlink()
+    return None, f"the cached program {path.name} was discarded and is compiled again: {reason}"
+
+
+def _store_entry(folder: Path, key: str, record: Record, source: str, limit: int) -> None:
+    try:
+        _write(folder / f"{key}.py", source.encode())
+        _write(folder / (key + SUFFIX), encode_record(record, key))
+        _prune(folder, limit)
+    except OSError as error:
+        _warn_once("write", f"a compiled program could not be kept on disk: {error}")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write to a temporary file and rename it: readers see all of an entry or none."""
+    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _prune(folder: Path, limit: int) -> None:
+    """Delete the least recently used entries, with their sources, down to `limit` bytes."""
+    now = time.time()
+    groups: dict[str, list[tuple[Path, os.stat_result]]] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                groups.setdefault(entry.name.split(".")[0] or entry.name, []).append(
+                    (Path(entry.path), entry.stat())
+                )
+    total = sum(status.st_size for files in groups.values() for _, status in files)
+    oldest = sorted(groups.items(), key=lambda item: max(status.st_mtime for _, status in item[1]))
+    for name, files in oldest:
+        stale = name.startswith(".new-") and now - files[0][1].st_mtime > _STALE_SECONDS
+        ours = all(path.suffix in (SUFFIX, ".py") for path, _ in files)
+        if stale or (ours and total > limit):
+            for path, status in files:
+                with suppress(OSError):
+                    path.unlink()
+                total -= status.st_size
+
+
+# Entries ----------------------------------------------------------------------------------------------------
+
+
+def encode_record(record: Record, key: str) -> bytes:
+    """The bytes of an entry: magic line, length of the header, header, object code, bitcode."""
+    payload = record.object_code + record.bitcode
+    header: dict[str, Any] = {
+        "key": key,
+        "versions": _versions(),
+        "sha256": hashlib.sha256(payload).hexdigest(),
+        "object_bytes": len(record.object_code),
+        "symbols": list(record.symbols),
+    }
+    text = json.dumps(header, sort_keys=True).encode()
+    return MAGIC + struct.pack("<I", len(text)) + text + payload
+
+
+def decode_record(data: bytes, key: str) -> Record:
+    """The record in the bytes of an entry; raises `DamagedEntryError` unless every check holds."""
+    if not data.startswith(MAGIC):
+        raise DamagedEntryError("it is not a tracejit entry of this format")
+    start = len(MAGIC) + 4
+    try:
+        (length,) = struct.unpack("<I", data[len(MAGIC) : start])
+        header = json.loads(data[start : start + length])
+        payload = data[start + length :]
+        expected = {"key": key, "versions": _versions(), "sha256": hashlib.sha256(payload).hexdigest()}
+        object_bytes, symbols = int(header["object_bytes"]), tuple(map(str, header["symbols"]))
+    except (struct.error, ValueError, KeyError, TypeError) as error:
+        raise DamagedEntryError(f"its header cannot be read ({type(error).__name__})") from None
+    wrong = [name for name, value in expected.items() if header.get(name) != value]
+    if wrong:
+        raise DamagedEntryError(f"its {', '.join(wrong)} differ from what was expected")
+    return Record(payload[:object_bytes], payload[object_bytes:], symbols)
+
+
+# Forking ----------------------------------------------------------------------------------------------------
+
+
+def _renew_locks() -> None:
+    """Another thread of the parent may have held these; it does not exist in the child."""
+    global _state_lock
+    _state_lock = threading.Lock()
+    _key_locks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

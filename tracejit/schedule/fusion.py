@@ -1,0 +1,244 @@
+"""Grouping: which equations share a kernel, which results are stored, and in what order the steps run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tracejit.ir import Eqn, Graph, Kind, Var
+from tracejit.schedule.access import is_virtual, reaches
+from tracejit.schedule.group import Group, loop_order, merge, single
+from tracejit.schedule.normalize import drop_dead, give_outputs_arrays
+
+MAX_EQUATIONS = 250  # a longer body spills registers and compiles slower than linearly
+RECOMPUTE_COST = 5  # additions an element that are cheaper than a store and a load
+
+
+@dataclass(frozen=True)
+class KernelStep:
+    """One loop nest: its group, the axes outermost first, and the results that go to memory."""
+
+    group: Group
+    order: tuple[int, ...]
+    stored: frozenset[Var]
+
+
+@dataclass(frozen=True)
+class LibraryStep:
+    """One call of `primitive.evaluate` on stored arrays (or views of them) into a buffer."""
+
+    eqn: Eqn
+
+
+Step = KernelStep | LibraryStep
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The normalised graph, who defines what, and the steps in order."""
+
+    graph: Graph
+    definitions: Mapping[Var, Eqn]
+    steps: tuple[Step, ...]
+
+    @property
+    def kernels(self) -> list[KernelStep]:
+        return [s for s in self.steps if isinstance(s, KernelStep)]
+
+
+def schedule_graph(graph: Graph, fuse: bool = True) -> Schedule:
+    """Group the equations of `graph` into kernels and library calls; `fuse=False` gives each one its own."""
+    graph = drop_dead(give_outputs_arrays(graph))
+    definitions = {e.out: e for e in graph.eqns}
+    grouping = _Grouping(definitions)
+    for number, eqn in enumerate(graph.eqns):
+        if not is_virtual(eqn):
+            grouping.add(number, eqn, fuse)
+    if fuse:
+        grouping.merge_siblings()
+    needed = _stored_by_others(graph, grouping)
+    if fuse:
+        needed = _recompute(graph, grouping, needed)
+    steps = tuple(_steps(grouping, needed))
+    return Schedule(graph, definitions, steps)
+
+
+def is_library(eqn: Eqn) -> bool:
+    return eqn.primitive.kind in (Kind.CONTRACTION, Kind.LIBRARY, Kind.CONTROL)
+
+
+@dataclass
+class _Node:
+    """A group of fused equations, or one library equation."""
+
+    group: Group
+    library: Eqn | None = None
+    needs: set[Var] = field(default_factory=set)
+
+
+class _Grouping:
+    """The groups under construction and their dependencies."""
+
+    def __init__(self, definitions: Mapping[Var, Eqn]) -> None:
+        self.definitions = definitions
+        self.nodes: dict[int, _Node] = {}
+        self.owner: dict[Var, int] = {}
+        self.readers: dict[Var, set[int]] = {}
+
+    def add(self, number: int, eqn: Eqn, fuse: bool) -> None:
+        if is_library(eqn):
+            needs = {r.base for a in eqn.inputs for r in reaches(a, self.definitions) if isinstance(r.base, Var)}
+            self._enter(number, _Node(Group({number: eqn}), eqn, needs))
+            return
+        group = single(number, eqn, self.definitions)
+        self._enter(number, _Node(group, None, {v for v, _ in group.reads}))
+        if fuse:
+            self._grow(number)
+
+    def _enter(self, key: int, node: _Node) -> None:
+        self.nodes[key] = node
+        for eqn in node.group.eqns.values():
+            self.owner[eqn.out] = key
+        for var in node.needs:
+            self.readers.setdefault(var, set()).add(key)
+
+    def _grow(self, key: int) -> None:
+        """Merge a new group with its producers, the latest first."""
+        tried: set[int] = set()
+        while True:
+            candidates = [k for k in self.dependencies(key) if k not in tried and self.nodes[k].library is None]
+            if not candidates:
+                return
+            other = max(candidates, key=lambda k: max(self.nodes[k].group.eqns))
+            tried.add(other)
+            if self._try_merge(other, key):
+                key = other
+
+    def merge_siblings(self) -> None:
+        """Merge groups that read the same arrays, and groups that became mergeable meanwhile."""
+        for key in list(self.nodes):
+            if key not in self.nodes or self.nodes[key].library is not None:
+                continue
+            near = {k for v in self.nodes[key].needs for k in self.readers.get(v, ())}
+            near |= self.dependencies(key)
+            for other in sorted(near):
+                alive = other != key and other in self.nodes and self.nodes[other].library is None
+                if alive and key in self.nodes and self._try_merge(min(other, key), max(other, key)):
+                    key = min(other, key)
+
+    def _try_merge(self, a: int, b: int) -> bool:
+        left, right = self.nodes[a], self.nodes[b]
+        if len(left.group.eqns) + len(right.group.eqns) > MAX_EQUATIONS or self._separated(a, b):
+            return False
+        merged = merge(left.group, right.group)
+        if merged is None or loop_order(merged) is None:
+            return False
+        del self.nodes[b]
+        for var in right.needs:
+            self.readers[var].discard(b)
+        needs = {v for v, _ in merged.external_reads()}
+        for var in left.needs - needs:
+            self.readers[var].discard(a)
+        self._enter(a, _Node(merged, None, needs))
+        return True
+
+    def dependencies(self, key: int) -> set[int]:
+        return {self.owner[v] for v in self.nodes[key].needs if v in self.owner} - {key}
+
+    def _separated(self, a: int, b: int) -> bool:
+        """Does a path from one to the other run through a third group?"""
+        return self._reaches_indirectly(a, b) or self._reaches_indirectly(b, a)
+
+    def _reaches_indirectly(self, start: int, goal: int) -> bool:
+        stack = [k for k in self.dependencies(start) if k != goal]
+        seen = set(stack)
+        while stack:
+            for below in self.dependencies(stack.pop()):
+                if below == goal:
+                    return True
+                if below not in seen:
+                    seen.add(below)
+                    stack.append(below)
+        return False
+
+
+def _stored_by_others(graph: Graph, grouping: _Grouping) -> set[Var]:
+    """Results that outputs or other groups need."""
+    needed = {
+        r.base for a in graph.outputs for r in reaches(a, grouping.definitions) if isinstance(r.base, Var)
+    }
+    for node in grouping.nodes.values():
+        needed |= node.needs
+    return needed
+
+
+def _recompute(graph: Graph, grouping: _Grouping, needed: set[Var]) -> set[Var]:
+    """Compute again, in each reader, results that cost less than their way through memory."""
+    outputs = {r.base for a in graph.outputs for r in reaches(a, grouping.definitions)}
+    for var in sorted(needed - outputs, key=lambda v: -v.serial):
+        key = grouping.owner.get(var)
+        if key is None or grouping.nodes[key].library is not None:
+            continue
+        readers = [k for k, n in grouping.nodes.items() if var in n.needs]
+        replaced = [_with_cone(grouping, k, var, needed) for k in readers]
+        if readers and all(g is not None for g in replaced):
+            for k, group in zip(readers, replaced, strict=True):
+                assert group is not None
+                grouping.nodes[k] = _Node(group, None, {v for v, _ in group.external_reads()})
+    return _stored_by_others(graph, grouping)
+
+
+def _with_cone(grouping: _Grouping, reader: int, var: Var, needed: set[Var]) -> Group | None:
+    """The reader's group with `var` computed inside it, when that is cheap and adds at most one array."""
+    node = grouping.nodes[reader]
+    if node.library is not None:
+        return None
+    group, cost, waiting = node.group, 0, [var]
+    while waiting:
+        current = waiting.pop()
+        eqn = grouping.definitions.get(current)
+        if eqn is None or eqn.primitive.kind is not Kind.ELEMENTWISE:
+            return None
+        cost += eqn.primitive.cost
+        merged = merge(single(_number(grouping, eqn), eqn, grouping.definitions), group)
+        if cost > RECOMPUTE_COST or merged is None or loop_order(merged) is None:
+            return None
+        group = merged
+        waiting = [v for v, _ in group.external_reads() if v in grouping.owner and v not in needed and v not in waiting]
+    before = {v for v, _ in node.group.external_reads()} - {var}
+    after = {v for v, _ in group.external_reads()}
+    return group if len(after - before) <= 1 else None
+
+
+def _number(grouping: _Grouping, eqn: Eqn) -> int:
+    return next(n for n, e in grouping.nodes[grouping.owner[eqn.out]].group.eqns.items() if e is eqn)
+
+
+def _steps(grouping: _Grouping, needed: set[Var]) -> Iterable[Step]:
+    """Steps in an order that respects the dependencies, earlier equations first."""
+    remaining = dict(grouping.nodes)
+    live = _live_nodes(grouping, needed)
+    done: set[int] = set()
+    while remaining:
+        ready = [k for k in remaining if grouping.dependencies(k) <= done]
+        key = min(ready, key=lambda k: max(remaining[k].group.eqns))
+        node = remaining.pop(key)
+        done.add(key)
+        if key not in live:
+            continue
+        if node.library is not None:
+            yield LibraryStep(node.library)
+        else:
+            owned = {v for v in node.group.computed if grouping.owner[v] == key}
+            order = loop_order(node.group)
+            assert order is not None
+            yield KernelStep(node.group, tuple(order), frozenset(owned & needed))
+
+
+def _live_nodes(grouping: _Grouping, needed: set[Var]) -> set[int]:
+    """Groups that still store something after recomputation."""
+    return {key for key, node in grouping.nodes.items() if any(v in needed for v in _results(node))}
+
+
+def _results(node: _Node) -> Iterable[Var]:
+    return [e.out for e in node.group.eqns.values()]
