@@ -12,7 +12,7 @@ from dataclasses import replace
 from tracejit.codegen.program import build_program
 from tracejit.config import Config
 from tracejit.ir import Graph
-from tracejit.passes import optimize
+from tracejit.passes import optimize, simplify_graph
 from tracejit.runtime.executable import Executable
 from tracejit.schedule.fusion import schedule_graph
 
@@ -23,7 +23,8 @@ def compile_graph(graph: Graph, fuse: bool = True, config: Config | None = None)
     `fuse=False` runs one kernel an equation. Native code is made at the first call of each layout.
     """
     config = replace(config or Config.from_environment(), fuse=fuse)
-    graph = optimize(graph)
+    # Unfused, every intermediate array exists once: views must not be pushed into repeated work.
+    graph = optimize(graph) if config.fuse else simplify_graph(graph)
     schedule = schedule_graph(graph, fuse=config.fuse)
     program = build_program(schedule)
     return Executable(program, config)

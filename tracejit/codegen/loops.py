@@ -178,3 +178,60 @@ def neutral(reducer: str, dtype: np.dtype[Any]) -> Any:
         return np.bool_(not low)
     info = np.iinfo(dtype)
     return dtype.type(info.min if low else info.max)
+
+
+def remove_dead(body: list[Statement]) -> list[Statement]:
+    """Without the scalars and loops that nothing stores; a later pass may have computed them again itself."""
+    live: set[Scalar] = set()
+    return _live_part(body, live)
+
+
+def _live_part(body: list[Statement], live: set[Scalar]) -> list[Statement]:
+    kept: list[Statement] = []
+    for statement in reversed(body):
+        if isinstance(statement, Loop):
+            statement.body = _live_part(statement.body, live)
+            if statement.body:
+                kept.append(statement)
+        elif isinstance(statement, (Compute, Load)):
+            if statement.scalar in live:
+                kept.append(statement)
+                live.update(operands(statement))
+        else:  # index checks report, the others write
+            kept.append(statement)
+            live.update(operands(statement))
+    kept.reverse()
+    return kept
+
+
+def operands(statement: Statement) -> Iterator[Scalar]:
+    """The scalars that a statement reads, in indices as well."""
+    if isinstance(statement, Compute):
+        for arg in statement.scalar.args:
+            yield from _scalars_in(arg)
+    elif isinstance(statement, Load):
+        yield from _loaded(statement.index, statement.guards)
+    elif isinstance(statement, CheckIndex):
+        yield statement.operand
+    elif isinstance(statement, Accumulate):
+        yield statement.value
+        yield from statement.position.loaded if statement.position is not None else ()
+    elif isinstance(statement, (Store, Combine)):
+        yield statement.value
+        yield from _loaded(statement.index, ())
+
+
+def _scalars_in(arg: Any) -> Iterator[Scalar]:
+    if isinstance(arg, Scalar):
+        yield arg
+    elif isinstance(arg, Index):
+        yield from arg.loaded
+    elif isinstance(arg, Guard):
+        yield from arg.index.loaded
+
+
+def _loaded(index: tuple[Index, ...], guards: tuple[Guard, ...]) -> Iterator[Scalar]:
+    for part in index:
+        yield from part.loaded
+    for guard in guards:
+        yield from guard.index.loaded

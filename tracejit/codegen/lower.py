@@ -28,6 +28,8 @@ from tracejit.codegen.loops import (
     Scalar,
     Statement,
     Store,
+    remove_dead,
+    walk,
 )
 from tracejit.codegen.scalars import BOOL, ScalarLanguage
 from tracejit.ir import Atom, Const, Eqn, Kind, Var
@@ -76,7 +78,9 @@ class Lowering:
         root = _Block()
         self.blocks.append(root)
         self.build((), list(self.group.eqns.values()))
-        self.kernel.body = root.statements
+        self.kernel.body = remove_dead(root.statements)
+        read = {x.buffer for x in walk(self.kernel.body) if isinstance(x, (Load, Store, Fill, Combine))}
+        self.kernel.buffers = [b for b in self.kernel.buffers if b in read]
         return self.kernel
 
     # --- placing equations -----------------------------------------------------------------------------------
@@ -296,6 +300,8 @@ class Lowering:
         assert axes is not None
         if var in self.stored:
             return self.load(self.buffer(var), full_index(axes), ())
+        if var in self.scratch:
+            return self.from_scratch(var)
         eqn = self.in_group[var]
         if self.repeat_cost(var) <= REPEAT_COST:
             outer, self.eqn = self.eqn, eqn

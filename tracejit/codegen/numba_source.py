@@ -89,7 +89,8 @@ class KernelPrinter:
     def put(self, depth: int, text: str, source: Source | None = None) -> None:
         line = INDENT * depth + text
         if source is not None and source != self.last_source:
-            line = f"{line:<56}  # {source}  {source.text}"
+            text = source.text
+            line = f"{line:<48}  # {source}  {text if len(text) <= 60 else text[:57] + '...'}"
             self.last_source = source
         self.lines.append(line.rstrip())
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tracejit.codegen.loops import Buffer, Kernel
+from tracejit.codegen.loops import Buffer, Kernel, Load, walk
 from tracejit.codegen.lower import Lowering
 from tracejit.ir import Eqn, Var
 from tracejit.schedule.access import reaches
@@ -137,3 +137,21 @@ def plan_memory(lifetimes: dict[Buffer, tuple[int, int]]) -> tuple[dict[Buffer, 
 
 def nbytes(buffer: Buffer) -> int:
     return math.prod(buffer.shape) * buffer.dtype.itemsize
+
+
+def kernel_traffic(kernel: Kernel) -> tuple[int, int]:
+    """Bytes that the kernel must read and write at least: each array once, scratch rows not counted."""
+    read = {s.buffer for s in walk(kernel.body) if isinstance(s, Load) and s.buffer.var is not None}
+    written = {b for b in kernel.written if b.var is not None}
+    return sum(map(nbytes, read)), sum(map(nbytes, written))
+
+
+def bytes_moved(program: Program) -> int:
+    """Bytes that one run moves at least: every kernel's and every library call's arrays, each once."""
+    total = 0
+    for call in program.calls:
+        if isinstance(call, Segment):
+            total += sum(sum(kernel_traffic(k)) for k in call.kernels)
+        else:
+            total += sum(a.type.nbytes for a in call.eqn.inputs) + call.eqn.out.type.nbytes
+    return total

@@ -538,6 +538,18 @@ SCALAR_FUNCTIONS: Mapping[str, ScalarFunction] = MappingProxyType(
     }
 )
 
+# Builtins under which kernel source finds functions of the table; `max` and `min` take two arguments.
+BUILTINS: Mapping[str, str] = MappingProxyType(
+    {
+        "abs": "absolute",
+        "max": "maximum",
+        "min": "minimum",
+        "int": "to_i64",
+        "float": "to_f64",
+        "bool": "to_bool",
+    }
+)
+
 # NumPy's results in place of the exceptions of Python's own `math`, under the names that both have.
 _PLAIN_MATH = SimpleNamespace(
     pi=math.pi,
@@ -560,7 +572,8 @@ def plain_namespace() -> dict[str, Any]:
     >>> out.tolist()
     [4.0]
     """
-    return {"math": _PLAIN_MATH, **{name: entry.evaluate for name, entry in SCALAR_FUNCTIONS.items()}}
+    names = {name: entry.evaluate for name, entry in SCALAR_FUNCTIONS.items()}
+    return {"math": _PLAIN_MATH, **names, **{name: names[target] for name, target in BUILTINS.items()}}
 
 
 def plain_program(source: str) -> Callable[[Any, Any], None]:

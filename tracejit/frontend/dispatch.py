@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tracejit.errors import ArgumentError, DTypeError, TracejitError, TracerError, UnsupportedError
-from tracejit.ir import Const, find_source, is_active
+from tracejit.ir import Const, calling, find_source, is_active
 from tracejit.ops import NUMPY, Value, reduction, scan, ufuncs
 from tracejit.ops.special import scipy_meaning
 
@@ -65,8 +65,8 @@ ARRAY_RESULTS: frozenset[Any] = frozenset(
 )
 
 UFUNC_METHODS: dict[str, dict[Any, Callable[..., Any]]] = {
-    "reduce": getattr(reduction, "UFUNC_REDUCE", {}),
-    "accumulate": getattr(scan, "UFUNC_ACCUMULATE", {}),
+    "reduce": reduction.UFUNC_REDUCE,
+    "accumulate": scan.UFUNC_ACCUMULATE,
 }
 
 
@@ -164,7 +164,8 @@ def apply(
     operands = [unwrap(a, cls) for a in args]
     options = {key: unwrap(value, cls) for key, value in kwargs.items()}
     try:
-        result = operation(*operands, **options)
+        with calling(name):
+            result = operation(*operands, **options)
     except TracejitError as error:
         raise located(error) from None
     except TypeError as error:

@@ -164,15 +164,25 @@ class Roots:
         has_integers = any(a.dtype.kind in "iu" for a in self.arrays.values())
         return may_read_content(self.codes, named, self.parameters - named, has_integers)
 
-    def random_state(self) -> Any:
+    def random_state(self) -> tuple[Any, ...]:
         """The states of the random generators in reach, comparable: a trace that drew numbers is used once."""
         legacy = sys.modules.get("numpy.random")
         python = sys.modules.get("random")
         return (
-            repr([getattr(g, "bit_generator", g).__getstate__() for g in self.generators]),
-            legacy.get_state()[1:3] if legacy is not None else None,
+            [repr(_generator_state(g)) for g in self.generators],
+            _generator_state(legacy) if legacy is not None else None,
             python.getstate() if python is not None else None,
         )
+
+
+def _generator_state(generator: Any) -> Any:
+    """The state of a NumPy or Python generator, or of a module that has one, in plain numbers."""
+    if hasattr(generator, "bit_generator"):
+        return generator.bit_generator.state
+    if hasattr(generator, "get_state"):
+        _, keys, position, *rest = generator.get_state()
+        return keys.tobytes(), position, *rest
+    return generator.getstate()
 
 
 def find_roots(function: Any) -> Roots:

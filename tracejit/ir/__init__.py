@@ -3,12 +3,12 @@
 Enters: nothing but NumPy. Leaves: `Graph`, the one structure that every later stage reads and writes.
 """
 
-from tracejit.ir.builder import Builder, building, current_builder, is_active, open_builders, substitute
+from tracejit.ir.builder import Builder, building, calling, current_builder, is_active, open_builders, substitute
 from tracejit.ir.evaluate import evaluate
 from tracejit.ir.graph import Atom, Const, Eqn, Graph, Var, atom_key, constant, eqn_key, uses
 from tracejit.ir.primitive import Kind, Primitive
 from tracejit.ir.printing import format_atom, format_eqn, format_graph, name_vars
-from tracejit.ir.source import Source, find_source
+from tracejit.ir.source import Call, Source, find_source
 from tracejit.ir.types import DTYPE_NAMES, DTYPES, ArrayType, check_dtype, type_of
 from tracejit.ir.verify import verify
 
@@ -18,6 +18,7 @@ __all__ = [
     "ArrayType",
     "Atom",
     "Builder",
+    "Call",
     "Const",
     "Eqn",
     "Graph",
@@ -27,6 +28,7 @@ __all__ = [
     "Var",
     "atom_key",
     "building",
+    "calling",
     "check_dtype",
     "constant",
     "current_builder",

@@ -16,7 +16,7 @@ import numpy as np
 from tracejit.errors import InternalError, TracejitError
 from tracejit.ir.graph import Atom, Const, Eqn, Graph, Var, constant, eqn_key, freeze_params
 from tracejit.ir.primitive import Kind, Primitive
-from tracejit.ir.source import Source, find_source
+from tracejit.ir.source import Call, Source, find_source
 from tracejit.ir.types import ArrayType
 
 
@@ -36,6 +36,7 @@ class Builder:
         self.lifted: dict[Any, tuple[Any, Var]] = {}
         self.frozen: list[np.ndarray[Any, Any]] = []
         self.source: Source | None = None
+        self.call: Call | None = None
         self.trace_sources = False
         self.is_open = True
         self._rewrite = rewrite
@@ -54,7 +55,7 @@ class Builder:
 
     def emit(self, primitive: Primitive, inputs: Sequence[Atom], params: dict[str, Any]) -> Atom:
         """Add an equation, or find the atom that already holds its value."""
-        source = self.source or (find_source() if self.trace_sources else None)
+        source = self.source or (find_source(self.call) if self.trace_sources else None)
         try:
             out_type = primitive.infer(*(a.type for a in inputs), **params)
         except TracejitError as error:
@@ -145,6 +146,20 @@ def building(builder: Builder) -> Iterator[Builder]:
 def current_builder() -> Builder | None:
     """The innermost trace under way on this thread."""
     return _stack.builders[-1] if _stack.builders else None
+
+
+@contextlib.contextmanager
+def calling(name: str) -> Iterator[None]:
+    """Equations emitted in the block belong to one call by the user; the outermost block names it."""
+    builder = current_builder()
+    if builder is None or builder.call is not None:
+        yield
+        return
+    builder.call = Call(name)
+    try:
+        yield
+    finally:
+        builder.call = None
 
 
 def open_builders() -> tuple[Builder, ...]:

@@ -47,7 +47,7 @@ class Primitive:
     body(s, *scalars, **params) -> scalar     ELEMENTWISE: the scalar program
     index(i, in_types, out_type, **params)    VIEW: `[(operand, in_index, guards), ...]`; the first entry whose
         guards all hold gives the element, zero when none does; `i` is a tuple of index expressions
-    reducer                                   REDUCTION: "sum", "prod", "max", "min", "any", "all", "argmax", "argmin"
+    reducer                                   INDEX: "sum" for a scatter, None for a gather; REDUCTION: "sum", "prod", "max", "min", "any", "all", "argmax", "argmin"
     position(i, out_type, **params)           VIEW without operands (`iota`): the element, as an index expression
     evaluate_into(out, *arrays, **params)     LIBRARY, CONTRACTION: the call with its result in `out` (contiguous)
     identity_axes(in_types, out_type, **params)

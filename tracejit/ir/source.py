@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,9 +15,19 @@ _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 _SKIPPED = (_OWN, _NUMPY, "<__array_function__")
 
 
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One operation as the user wrote it: an operator, a NumPy function, a function of this library.
+
+    It stands for all equations that came out of it; two calls of one function are two objects.
+    """
+
+    name: str
+
+
 @dataclass(frozen=True)
 class Source:
-    """A line of the user's program.
+    """A line of the user's program, and which operation of that line.
 
     >>> str(Source("loss", "/home/me/model.py", 12))
     'model.py:12'
@@ -26,6 +36,7 @@ class Source:
     function: str
     filename: str
     line: int
+    call: Call | None = field(default=None, compare=False)
 
     @property
     def text(self) -> str:
@@ -41,12 +52,12 @@ class Source:
         return f"{os.path.basename(self.filename)}:{self.line}"
 
 
-def find_source() -> Source | None:
+def find_source(call: Call | None = None) -> Source | None:
     """The innermost frame outside this library and NumPy, or None when there is none."""
     frame = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
         if not filename.startswith(_SKIPPED):
-            return Source(frame.f_code.co_name, filename, frame.f_lineno)
+            return Source(frame.f_code.co_name, filename, frame.f_lineno, call)
         frame = frame.f_back
     return None

@@ -4,6 +4,9 @@ Enters: `tracejit.ir`. Leaves: the two tables, `Value`, and the callables that r
 """
 
 from tracejit.ops import arithmetic as arithmetic
+from tracejit.ops import creation as creation
+from tracejit.ops import diagonal as diagonal
+from tracejit.ops import indexing as indexing
 from tracejit.ops import operators as operators
 from tracejit.ops import rounding as rounding
 from tracejit.ops import special as special

@@ -11,7 +11,7 @@ import numpy as np
 from tracejit.errors import ArgumentError, DTypeError, ShapeError
 from tracejit.ir import ArrayType, Kind, check_dtype
 from tracejit.ops.arithmetic import multiply
-from tracejit.ops.axes import is_default, normalize_axis, refuse, refuse_out, static_ints
+from tracejit.ops.axes import normalize_axis, refuse_out, static_ints
 from tracejit.ops.core import broadcast, broadcast_to, convert, permute, reduce_sum, reshape
 from tracejit.ops.families import multilinear
 from tracejit.ops.joining import array
@@ -46,7 +46,7 @@ def _infer_dot(a: ArrayType, b: ArrayType, contract: AxisPairs, batch: AxisPairs
     return ArrayType(shared + left + right, a.dtype)
 
 
-def _evaluate_dot(a: Any, b: Any, contract: AxisPairs, batch: AxisPairs) -> Any:
+def _evaluate_dot(a: Any, b: Any, contract: AxisPairs, batch: AxisPairs, out: Any = None) -> Any:
     a, b = np.asarray(a), np.asarray(b)
     free_a, free_b = free_axes(a.ndim, contract[0], batch[0]), free_axes(b.ndim, contract[1], batch[1])
     shared = tuple(a.shape[k] for k in batch[0])
@@ -54,6 +54,8 @@ def _evaluate_dot(a: Any, b: Any, contract: AxisPairs, batch: AxisPairs) -> Any:
     inner = math.prod(a.shape[k] for k in contract[0])
     left = a.transpose(batch[0] + free_a + contract[0]).reshape(*shared, math.prod(shape_a), inner)
     right = b.transpose(batch[1] + contract[1] + free_b).reshape(*shared, inner, math.prod(shape_b))
+    if out is not None:
+        return np.matmul(left, right, out=out.reshape(*shared, math.prod(shape_a), math.prod(shape_b)))
     return np.matmul(left, right).reshape(shared + shape_a + shape_b)
 
 
@@ -91,6 +93,7 @@ _dot_general = multilinear(
     Kind.CONTRACTION,
     infer=_infer_dot,
     evaluate=_evaluate_dot,
+    evaluate_into=lambda out, a, b, contract, batch: _evaluate_dot(a, b, contract, batch, out),
     transposes=(_transpose_left, _transpose_right),
 )
 
@@ -145,11 +148,10 @@ def dot_general(
     return dot_product(x, y, *pairs)
 
 
-def promote_pair(name: str, a: Any, b: Any, dtype: Any = None) -> tuple[Value, Value]:
-    """Both operands in their common dtype, or in the given one."""
+def promote_pair(name: str, a: Any, b: Any) -> tuple[Value, Value]:
+    """Both operands in their common dtype."""
     x, y = array(a, what=f"{name}: operand 0"), array(b, what=f"{name}: operand 1")
-    common = np.result_type(x.dtype, y.dtype) if is_default(dtype) else np.dtype(dtype)
-    common = check_dtype(common, f"{name} of {x.type} and {y.type}")
+    common = check_dtype(np.result_type(x.dtype, y.dtype), f"{name} of {x.type} and {y.type}")
     return convert(x, common), convert(y, common)
 
 
@@ -215,19 +217,9 @@ def _matrix_product(name: str, a: Value, b: Value) -> Value:
     return contract_cores(name, a, b, core_a, core_b, -1, axis_b)
 
 
-def _gufunc_operands(
-    name: str, x1: Any, x2: Any, least: Axes, keywords: dict[str, Any]
-) -> tuple[Value, Value]:
-    refuse_out(name, keywords.pop("out", None))
-    dtype = keywords.pop("dtype", None)
-    for keyword, value in keywords.items():
-        refuse(
-            name,
-            keyword,
-            value,
-            *{"casting": ("same_kind",), "order": ("K",), "subok": (True,)}.get(keyword, ()),
-        )
-    a, b = promote_pair(name, x1, x2, dtype)
+def _operands(name: str, x1: Any, x2: Any, least: Axes) -> tuple[Value, Value]:
+    """Both operands in their common dtype; each must have at least so many dimensions."""
+    a, b = promote_pair(name, x1, x2)
     for side, x, n in (("left", a, least[0]), ("right", b, least[1])):
         if x.ndim < n:
             raise ShapeError(
@@ -238,15 +230,15 @@ def _gufunc_operands(
 
 
 @implements(np.matmul, np.linalg.matmul)
-def matmul(x1: Any, x2: Any, /, **keywords: Any) -> Value:
+def matmul(x1: Any, x2: Any, /) -> Value:
     """`np.matmul`: matrix products over broadcast leading axes; vectors are rows left, columns right."""
-    return _matrix_product("matmul", *_gufunc_operands("matmul", x1, x2, (1, 1), keywords))
+    return _matrix_product("matmul", *_operands("matmul", x1, x2, (1, 1)))
 
 
 @implements(np.vecdot)
-def vecdot(x1: Any, x2: Any, /, *, axis: Any = -1, **keywords: Any) -> Value:
+def vecdot(x1: Any, x2: Any, /, *, axis: Any = -1) -> Value:
     """`np.vecdot`: products summed over one axis, by default the last."""
-    a, b = _gufunc_operands("vecdot", x1, x2, (1, 1), keywords)
+    a, b = _operands("vecdot", x1, x2, (1, 1))
     a, b = _axis_last(a, axis, "vecdot"), _axis_last(b, axis, "vecdot")
     _check_inner("vecdot", a, b, -1, -1, _BOTH)
     return contract_cores("vecdot", a, b, 1, 1, -1, -1)
@@ -265,17 +257,17 @@ def _axis_last(x: Value, axis: Any, name: str) -> Value:
 
 # NumPy has matvec and vecmat from 2.2 on.
 @implements(*([np.matvec] if hasattr(np, "matvec") else []))
-def matvec(x1: Any, x2: Any, /, **keywords: Any) -> Value:
+def matvec(x1: Any, x2: Any, /) -> Value:
     """`np.matvec`: matrices times vectors, over broadcast leading axes."""
-    a, b = _gufunc_operands("matvec", x1, x2, (2, 1), keywords)
+    a, b = _operands("matvec", x1, x2, (2, 1))
     _check_inner("matvec", a, b, -1, -1, _BOTH)
     return contract_cores("matvec", a, b, 2, 1, -1, -1)
 
 
 @implements(*([np.vecmat] if hasattr(np, "vecmat") else []))
-def vecmat(x1: Any, x2: Any, /, **keywords: Any) -> Value:
+def vecmat(x1: Any, x2: Any, /) -> Value:
     """`np.vecmat`: vectors times matrices, over broadcast leading axes."""
-    a, b = _gufunc_operands("vecmat", x1, x2, (1, 2), keywords)
+    a, b = _operands("vecmat", x1, x2, (1, 2))
     _check_inner("vecmat", a, b, -1, -2, _MATMUL)
     return contract_cores("vecmat", a, b, 1, 2, -1, -2)
 

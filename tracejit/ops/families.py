@@ -222,6 +222,7 @@ def multilinear(
     evaluate: Callable[..., Any],
     transposes: Sequence[Callable[..., Value]],
     index: Callable[..., Any] | None = None,
+    evaluate_into: Callable[..., Any] | None = None,
     cost: int = 1,
 ) -> Operation:
     """An op linear in each operand: `transposes[k](ct, *primals, **params)` is the cotangent of operand k."""
@@ -238,7 +239,8 @@ def multilinear(
     ) -> tuple[Value | None, ...]:
         return tuple(t(ct, *primals, **params) if need else None for t, need in zip(transposes, needed, strict=True))
 
-    primitive = register(Primitive(name, kind, infer, evaluate, jvp=jvp, vjp=vjp, index=index, cost=cost))
+    facts: dict[str, Any] = {"index": index, "evaluate_into": evaluate_into, "cost": cost}
+    primitive = register(Primitive(name, kind, infer, evaluate, jvp=jvp, vjp=vjp, **facts))
     return _direct(primitive)
 
 

@@ -68,6 +68,7 @@ gather = linear(
 scatter_add = linear(
     "scatter_add",
     Kind.INDEX,
+    reducer="sum",
     infer=_infer_scatter_add,
     evaluate=_evaluate_scatter_add,
     transpose=lambda ct, in_type, *indices, shape: gather(ct, *indices),

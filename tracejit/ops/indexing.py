@@ -328,6 +328,8 @@ def getitem(x: Value, key: Any) -> Value:
     """`x[key]` for NumPy's basic and advanced keys; index arrays may be traced, masks must be constant."""
     x = strong(x)
     slots = read_key(x.shape, key)
+    if all(s.index is None or (isinstance(s.index, Progression) and not s.index.shape) for s in slots):
+        return _cut(x, slots).value
     common = _index_shape(slots)
     kept = [s.piece[1] for s in slots if s.piece is not None]
     at = _place_of_index_axes(slots)

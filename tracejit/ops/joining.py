@@ -330,6 +330,13 @@ def take_runs(x: Value, axis: int, found: Sequence[tuple[int, int, int]]) -> Val
     return join(parts, axis) if parts else slice_axis(x, axis, 0, 0)
 
 
+def _listed(x: Any) -> list[Any] | None:
+    """The elements of a list, tuple or array of at least one axis; None for a single number."""
+    if isinstance(x, (list, tuple)) or (isinstance(x, np.ndarray) and x.ndim):
+        return list(x)
+    return None
+
+
 def _per_side(given: Any, rank: int, name: str) -> list[tuple[Any, Any]]:
     """NumPy's short forms of one pair an axis: a number, a pair, or one pair for all."""
     if isinstance(given, dict):
@@ -337,17 +344,15 @@ def _per_side(given: Any, rank: int, name: str) -> list[tuple[Any, Any]]:
         for axis, width in given.items():
             pairs[normalize_axis(axis, rank, "pad")] = (width, width) if np.ndim(width) == 0 else tuple(width)
         return pairs
-    if isinstance(given, Value) and given.ndim == 0:
+    listed = _listed(given)
+    if listed is None:
         return [(given, given)] * rank
-    rows = list(given) if isinstance(given, (list, tuple, np.ndarray)) and np.ndim(given) else [given]
-    rows = [list(r) if isinstance(r, (list, tuple, np.ndarray)) and np.ndim(r) else r for r in rows]
-    if not any(isinstance(r, list) for r in rows):
-        if len(rows) > 2:
-            raise ShapeError(f"pad: {name} does not broadcast to one pair an axis")
-        return [(rows[0], rows[-1])] * rank
-    pairs = [(r[0], r[-1]) for r in rows]
+    rows = [_listed(r) for r in listed]
+    if all(r is None for r in rows) and len(listed) <= 2:
+        return [(listed[0], listed[-1])] * rank
+    pairs = [(r[0], r[-1]) for r in rows if r]
     if len(pairs) not in (1, rank):
-        raise ShapeError(f"pad: {name} has {len(pairs)} pairs for {rank} axes")
+        raise ShapeError(f"pad: {name} does not broadcast to one pair for each of {rank} axes")
     return pairs * rank if len(pairs) == 1 else pairs
 
 

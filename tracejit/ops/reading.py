@@ -15,12 +15,13 @@ from tracejit.ops.tables import PRIMITIVES
 def read_graph(text: str) -> Graph:
     """The graph that `text` prints, its equations exactly as they stand (nothing is folded or shared).
 
+    >>> from tracejit.ir import format_graph
     >>> graph = read_graph('''
     ... def f(v0: 'f64[3]'):
     ...     v1: 'f64[3]' = add(v0, v0)
     ...     return (v1,)
     ... ''')
-    >>> str(graph) == str(read_graph(str(graph)))
+    >>> format_graph(read_graph(format_graph(graph))) == format_graph(graph)
     True
     """
     (function,) = ast.parse(text.strip()).body

@@ -105,7 +105,7 @@ reduce_prod = primitive(
 
 def _infer_extremum(t: ArrayType, axes: Axes) -> ArrayType:
     result = _infer_reduction(t, axes)
-    if t.size == 0 and result.size:
+    if any(t.shape[k] == 0 for k in axes):
         raise ShapeError(
             f"max/min: {t} has no elements along axes {list(axes)}, and no largest or smallest one",
             hint="give initial=, the result for no elements",
@@ -167,7 +167,7 @@ def _infer_position(t: ArrayType, axes: Axes) -> ArrayType:
     result = _infer_reduction(t, axes)
     if len(axes) != 1:
         raise ShapeError(f"argmax/argmin: one axis is needed, got {list(axes)}")
-    if t.shape[axes[0]] == 0 and result.size:
+    if t.shape[axes[0]] == 0:
         raise ShapeError(f"argmax/argmin: {t} has no elements along axis {axes[0]}")
     return result.with_dtype(np.int64)
 

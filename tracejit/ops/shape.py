@@ -280,7 +280,7 @@ def tile(A: Any, reps: Any) -> Value:
 def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Value, ...]:
     """`np.meshgrid`: coordinate grids of vectors."""
     if indexing not in ("xy", "ij"):
-        raise ArgumentError("meshgrid: Valid values for `indexing` are 'xy' and 'ij'.")
+        raise ShapeError("meshgrid: Valid values for `indexing` are 'xy' and 'ij'.")
     vectors = [ravel(x) for x in xi]
     places = list(range(len(vectors)))
     if indexing == "xy" and len(vectors) > 1:

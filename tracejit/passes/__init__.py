@@ -1,0 +1,10 @@
+"""Rewrites of graphs, one a file, in the explicit order of `PIPELINE`.
+
+Enters: a graph as traced and differentiated. Leaves: the same function with less work, in the form that the
+schedule groups best: views on inputs, broadcasts late, small contractions as loops.
+"""
+
+from tracejit.passes.lower_contractions import is_small_contraction
+from tracejit.passes.pipeline import PIPELINE, optimize, simplify_graph
+
+__all__ = ["PIPELINE", "is_small_contraction", "optimize", "simplify_graph"]

@@ -13,6 +13,7 @@ def eliminate_common(graph: Graph) -> Graph:
 
     Before and after:
 
+    >>> from tracejit.ir import format_graph
     >>> from tracejit.ops.reading import read_graph
     >>> graph = read_graph('''
     ... def f(v0: 'f64[3]'):
@@ -21,7 +22,7 @@ def eliminate_common(graph: Graph) -> Graph:
     ...     v3: 'f64[3]' = multiply(v1, v2)
     ...     return (v3,)
     ... ''')
-    >>> print(eliminate_common(graph))
+    >>> print(format_graph(eliminate_common(graph)))
     def f(v0: 'f64[3]'):
         v1: 'f64[3]' = sin(v0)
         v2: 'f64[3]' = multiply(v1, v1)

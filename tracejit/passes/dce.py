@@ -11,6 +11,7 @@ def eliminate_dead(graph: Graph) -> Graph:
 
     Before and after:
 
+    >>> from tracejit.ir import format_graph
     >>> from tracejit.ops.reading import read_graph
     >>> graph = read_graph('''
     ... def f(v0: 'f64[3]'):
@@ -18,7 +19,7 @@ def eliminate_dead(graph: Graph) -> Graph:
     ...     v2: 'f64[3]' = cos(v0)
     ...     return (v1,)
     ... ''')
-    >>> print(eliminate_dead(graph))
+    >>> print(format_graph(eliminate_dead(graph)))
     def f(v0: 'f64[3]'):
         v1: 'f64[3]' = sin(v0)
         return (v1,)

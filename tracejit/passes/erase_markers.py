@@ -12,6 +12,7 @@ def erase_markers(graph: Graph) -> Graph:
 
     Before and after:
 
+    >>> from tracejit.ir import format_graph
     >>> from tracejit.ops.reading import read_graph
     >>> graph = read_graph('''
     ... def f(v0: 'f64[3]'):
@@ -19,7 +20,7 @@ def erase_markers(graph: Graph) -> Graph:
     ...     v2: 'f64[3]' = multiply(v0, v1)
     ...     return (v2,)
     ... ''')
-    >>> print(erase_markers(graph))
+    >>> print(format_graph(erase_markers(graph)))
     def f(v0: 'f64[3]'):
         v1: 'f64[3]' = multiply(v0, v0)
         return (v1,)

@@ -18,6 +18,7 @@ def fold_constants(graph: Graph) -> Graph:
 
     Before and after:
 
+    >>> from tracejit.ir import format_graph
     >>> from tracejit.ops.reading import read_graph
     >>> graph = read_graph('''
     ... def f(v0: 'f64[3]'):
@@ -28,7 +29,7 @@ def fold_constants(graph: Graph) -> Graph:
     ...     v5: 'f64[3]' = multiply(v0, v3)
     ...     return (v5, v4)
     ... ''')
-    >>> print(fold_constants(graph))
+    >>> print(format_graph(fold_constants(graph)))
     def f(v0: 'f64[3]'):
         v1: 'f64[3]' = broadcast(const(2.8284271247461903, 'f64'), dims=(), shape=(3,))
         v2: 'f64[3]' = multiply(v0, v1)

@@ -16,6 +16,8 @@ _DOT = PRIMITIVES["dot_general"]
 
 # A contraction whose two smaller extents multiply to at most this is a loop, not a call.
 SMALL_PRODUCT = 64
+# The same where the sum is the long one (`X.T @ Y` of tall matrices): the sums must stay in registers.
+SMALL_RESULT = 16
 # Batches of matrices are loops up to this many multiplications a matrix; beyond it a call each pays.
 SMALL_MATRIX = 512
 
@@ -25,6 +27,7 @@ def lower_contractions(graph: Graph) -> Graph:
 
     Before and after:
 
+    >>> from tracejit.ir import format_graph
     >>> from tracejit.ops.reading import read_graph
     >>> graph = read_graph('''
     ... def f(v0: 'f64[900,30]', v1: 'f64[30]', v2: 'f64[30,40]'):
@@ -33,7 +36,7 @@ def lower_contractions(graph: Graph) -> Graph:
     ...     v5: 'f64[900,40]' = dot_general(v0, v4, batch=((), ()), contract=((1,), (1,)))
     ...     return (v3, v5)
     ... ''')
-    >>> print(lower_contractions(graph))
+    >>> print(format_graph(lower_contractions(graph)))
     def f(v0: 'f64[900,30]', v1: 'f64[30]', v2: 'f64[30,40]'):
         v3: 'f64[900,30]' = broadcast(v1, dims=(1,), shape=(900, 30))
         v4: 'f64[900,30]' = multiply(v0, v3)
@@ -54,7 +57,8 @@ def is_small_contraction(a: ArrayType, b: ArrayType, contract: AxisPairs, batch:
       the large operand is read once, so memory bounds it, and a loop that also computes that operand or uses the
       result saves a pass over memory.
     - the two smallest of M, N, K multiply to at most SMALL_PRODUCT (a tall matrix times an 8 by 8 one): there is
-      too little reuse for the blocking and packing of a call to pay, and the loop fuses.
+      too little reuse for the blocking and packing of a call to pay, and the loop fuses. Where K is the largest,
+      SMALL_RESULT bounds M N.
     - B > 1 and M N K at most SMALL_MATRIX: the calls themselves would dominate.
     """
     left, right = free_axes(a.rank, contract[0], batch[0]), free_axes(b.rank, contract[1], batch[1])
@@ -63,8 +67,10 @@ def is_small_contraction(a: ArrayType, b: ArrayType, contract: AxisPairs, batch:
     batches = math.prod(a.shape[k] for k in batch[0])
     if not a.is_float or min(m, n, k) <= 1:
         return True
+    if batches > 1 and m * n * k <= SMALL_MATRIX:
+        return True
     smallest, middle, _ = sorted((m, n, k))
-    return smallest * middle <= SMALL_PRODUCT or (batches > 1 and m * n * k <= SMALL_MATRIX)
+    return smallest * middle <= (SMALL_RESULT if k > max(m, n) else SMALL_PRODUCT)
 
 
 def _lower(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:

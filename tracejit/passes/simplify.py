@@ -16,6 +16,7 @@ def simplify(graph: Graph) -> Graph:
 
     Before and after:
 
+    >>> from tracejit.ir import format_graph
     >>> from tracejit.ops.reading import read_graph
     >>> graph = read_graph('''
     ... def f(v0: 'f64[4,3]', v1: 'f64[3,4]'):
@@ -29,7 +30,7 @@ def simplify(graph: Graph) -> Graph:
     ...     v9: 'f64' = divide(v8, const(2.0, 'f64'))
     ...     return (v9,)
     ... ''')
-    >>> print(simplify(graph))
+    >>> print(format_graph(simplify(graph)))
     def f(v0: 'f64[4,3]', v1: 'f64[3,4]'):
         v2: 'f64' = reduce_sum(v0, axes=(0, 1))
         v3: 'f64' = reduce_sum(v1, axes=(0, 1))

@@ -14,6 +14,7 @@ def sink_broadcasts(graph: Graph) -> Graph:
     The operands may repeat along different dimensions; those along which all repeat are left to the end.
     Before and after:
 
+    >>> from tracejit.ir import format_graph
     >>> from tracejit.ops.reading import read_graph
     >>> graph = read_graph('''
     ... def f(v0: 'f64[4]', v1: 'f64', v2: 'f64[4,3]'):
@@ -24,7 +25,7 @@ def sink_broadcasts(graph: Graph) -> Graph:
     ...     v7: 'f64[4,3]' = add(v6, v2)
     ...     return (v7,)
     ... ''')
-    >>> print(sink_broadcasts(graph))
+    >>> print(format_graph(sink_broadcasts(graph)))
     def f(v0: 'f64[4]', v1: 'f64', v2: 'f64[4,3]'):
         v3: 'f64[4]' = broadcast(v1, dims=(), shape=(4,))
         v4: 'f64[4]' = multiply(v0, v3)

@@ -98,7 +98,7 @@ class Executable:
             table[position] = inputs[k].strides[dimension] // inputs[k].itemsize
         workspace = status = None
         if self.program.workspace:
-            workspace = self._workspaces.pop() if self._workspaces else np.empty(self.program.workspace, np.uint8)
+            workspace = self.take_workspace()
             if bound.workspace_slot:
                 table[bound.workspace_slot] = address(workspace)
         if bound.status_slot:
@@ -115,6 +115,13 @@ class Executable:
         if status is not None and status[0]:
             raise self.index_error(bound, int(status[0]))
         return [x if s is None else x.reshape(s) for x, s in zip(outputs, self._reshaped, strict=True)]
+
+    def take_workspace(self) -> Any:
+        """A workspace that no other thread uses."""
+        try:
+            return self._workspaces.pop()
+        except IndexError:
+            return np.empty(self.program.workspace, np.uint8)
 
     def run_steps(
         self, bound: Bound, inputs: list[Any], outputs: list[Any], table: Any, workspace: Any, address: Any

@@ -222,10 +222,10 @@ def load(record: Record) -> NativeProgram:
     import llvmlite.binding as llvm
 
     with LOCK:
-        _target_machine()
-        _provide(record.symbols)
         if not _jits:
+            # Only once a linker exists does LLVM look for symbols in the process.
             _jits.append(llvm.create_lljit_compiler(_target_machine()))
+        _provide(record.symbols)
         library = llvm.JITLibraryBuilder().add_object_img(record.object_code).add_current_process()
         for name in record.symbols:
             # The linker sees the process's own symbols, not those that Numba registered with LLVM.

@@ -147,6 +147,9 @@ class Compilation:
         self.functions = functions  # function -> whether its pointer arguments are pairwise disjoint
         self.typing_context, self.target_context = _contexts()
         self.library = _Library(self.target_context.codegen(), "tracejit")
+        self.failure: Exception | None = (
+            None  # the innermost; Numba wraps it in "no implementation of kernel_0"
+        )
         self._compiled: dict[tuple[Any, tuple[Any, ...]], Any] = {}
         self._function_types: dict[FunctionType, Any] = {}
 
@@ -157,7 +160,11 @@ class Compilation:
         if function not in self._function_types:
 
             def generic(template: Any, args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
-                return signature(self.compile(function, args).signature.return_type, *args)
+                try:
+                    return signature(self.compile(function, args).signature.return_type, *args)
+                except Exception as error:
+                    self.failure = self.failure or error
+                    raise
 
             template = type(
                 function.__name__, (templates.AbstractTemplate,), {"key": function, "generic": generic}
@@ -252,5 +259,7 @@ def lower_source(source: str, filename: str) -> str:
         compilation.typing_context.compilation = compilation
         try:
             return compilation.finish(names[ENTRY])
+        except Exception as error:
+            raise (compilation.failure or error) from None
         finally:
             compilation.typing_context.compilation = None

@@ -191,6 +191,9 @@ def loop_order(group: Group) -> list[int] | None:
     domains = [d for d in group.domains.values() if d]
     if not domains:
         return []
+    late = epilogue_results(group)
+    if any(group.domains[e.out] and late.intersection(group.operands_of(e)) for e in group.eqns.values()):
+        return None  # a loop would wait for a scalar that is known only when all loops have run
     before: dict[int, set[int]] = {axis: set() for axis in group.extents}
     inner: set[int] = set()
     for eqn in consumed_reductions(group):

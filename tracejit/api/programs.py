@@ -1,0 +1,157 @@
+"""Compiled programs and where they are kept: one cache a function, keyed by signature, guarded, bounded."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tracejit.frontend import Guards
+from tracejit.ir import Graph
+
+# Programs a function keeps, and programs it keeps for one signature (they differ in what the guards saw).
+MAX_PROGRAMS = 256
+MAX_VARIANTS = 8
+
+Run = Callable[[Sequence[Any]], Sequence[Any]]
+
+_clock = itertools.count()
+
+
+@dataclass(eq=False)
+class Lowered:
+    """A graph derived from a traced function, before it is compiled or made part of another trace.
+
+    graph: takes the leaves of the call, then the captures
+    captures: arrays (and values of enclosing traces) that the function used besides its arguments
+    finish: the user's result from the graph's outputs
+    stages: graphs on the way here, by name, to be inspected
+    """
+
+    graph: Graph
+    captures: tuple[Any, ...]
+    finish: Callable[[Sequence[Any]], Any]
+    stages: dict[str, Graph] = field(default_factory=dict[str, Graph])
+
+
+@dataclass(eq=False)
+class Program:
+    """A compiled function for one signature, valid while its guards hold.
+
+    scalars: outputs of rank 0, which leave as NumPy scalars; zero_dims: those that leave as 0-d arrays
+    """
+
+    guards: Guards
+    run: Run
+    captures: list[np.ndarray[Any, Any]]
+    finish: Callable[[Sequence[Any]], Any]
+    scalars: tuple[int, ...]
+    zero_dims: tuple[int, ...] = ()
+    is_reusable: bool = True
+    used: int = 0
+    types: tuple[tuple[Any, Any, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        self.types = tuple((a, a.dtype, a.shape) for a in self.captures)
+
+    def is_valid(self) -> bool:
+        """May this program be used now? Arrays can change their shape in place, everything else is guarded."""
+        for array, dtype, shape in self.types:
+            if array.dtype is not dtype or array.shape != shape:
+                return False
+        return self.guards.hold()
+
+    def __call__(self, leaves: list[Any]) -> Any:
+        self.used = next(_clock)
+        outputs = self.run(leaves + self.captures if self.captures else leaves)
+        if self.scalars or self.zero_dims:
+            outputs = list(outputs)
+            for k in self.scalars:
+                outputs[k] = outputs[k][()]
+            for k in self.zero_dims:
+                outputs[k] = np.asarray(outputs[k])
+        return self.finish(outputs)
+
+
+class Programs:
+    """The programs of one function under one set of options; safe to use from many threads and after a fork."""
+
+    def __init__(self) -> None:
+        self.table: dict[Hashable, tuple[Program, ...]] = {}
+        self.lock = threading.RLock()
+        _all_programs.add(self)
+
+    def find(self, key: Hashable) -> Program | None:
+        """A program for this signature whose guards hold."""
+        for program in self.table.get(key, ()):
+            if program.is_valid():
+                return program
+        return None
+
+    def add(self, key: Hashable, program: Program) -> None:
+        """Keep a program; the one that was used longest ago goes where there are too many. Needs the lock."""
+        program.used = next(_clock)
+        variants = (program, *self.table.get(key, ()))
+        self.table[key] = variants[:MAX_VARIANTS]
+        if sum(map(len, self.table.values())) > MAX_PROGRAMS:
+            oldest = min(self.table, key=lambda k: max(p.used for p in self.table[k]))
+            del self.table[oldest]
+
+    def clear(self) -> None:
+        self.table.clear()
+
+
+_all_programs: weakref.WeakSet[Programs] = weakref.WeakSet()
+
+
+def every_programs() -> Iterable[Programs]:
+    """All that are alive."""
+    return list(_all_programs)
+
+
+def _renew_locks() -> None:
+    # A thread of the parent may have held a lock that nobody in the child will release.
+    for programs in every_programs():
+        programs.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
+# --- programs that outlive the transformed object ----------------------------------------------------------------
+
+_shared: weakref.WeakKeyDictionary[Any, dict[Hashable, Programs]] = weakref.WeakKeyDictionary()
+_shared_lock = threading.Lock()
+
+
+def shared_programs(owner: Any, key: Hashable) -> Programs:
+    """The programs of `grad(f)` and the like, found again by `f` when `grad(f)` is written anew at each call.
+
+    They live as long as `owner` does; an owner that cannot be referred to weakly, or that its own closure refers
+    to (it would never be freed), gets programs of its own.
+    """
+    if _is_in_own_closure(owner):
+        return Programs()
+    try:
+        with _shared_lock:
+            by_key = _shared.setdefault(owner, {})
+            return by_key.setdefault(key, Programs())
+    except TypeError:
+        return Programs()
+
+
+def _is_in_own_closure(owner: Any) -> bool:
+    for cell in getattr(owner, "__closure__", None) or ():
+        try:
+            if cell.cell_contents is owner:
+                return True
+        except ValueError:
+            continue
+    return False

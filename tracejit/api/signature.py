@@ -1,0 +1,251 @@
+"""From the arguments of a call to what a trace needs: the leaves, the key they are cached under, and the way back."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tracejit.errors import ArgumentError, DTypeError, TracejitError
+from tracejit.frontend import Tracer
+from tracejit.frontend.dispatch import value_of
+from tracejit.ir import check_dtype
+from tracejit.pytree import TreeDef, flatten
+
+# Leaves of these types enter the key as their type alone, arrays as dtype and shape.
+SCALAR_TYPES: frozenset[type] = frozenset(
+    {float, int, bool, np.bool_, *(np.dtype(code).type for code in "bBhHiIlLqQfd")}
+)
+
+_ndarray = np.ndarray
+
+
+def describe_leaves(leaves: list[Any], key: list[Any]) -> bool:
+    """Append to `key` what the leaves are to a trace; False where one is neither an array nor a number."""
+    for x in leaves:
+        cls = type(x)
+        if cls is _ndarray:
+            key.append(x.dtype)
+            key.append(x.shape)
+        elif cls in SCALAR_TYPES:
+            key.append(cls)
+        else:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments of one call: `leaves` are what a trace sees, `statics` the (name, value) pairs that it is for.
+
+    `treedef` is the nesting of the positional arguments, or of `(args, kwargs)` where `has_keywords`.
+    """
+
+    leaves: list[Any]
+    treedef: TreeDef
+    has_keywords: bool
+    statics: tuple[tuple[str, Any], ...]
+    parameters: Parameters
+
+    def invoke(self, function: Callable[..., Any], leaves: Sequence[Any]) -> Any:
+        """Call `function` as the user did, with other leaves in place."""
+        tree = self.treedef.unflatten(leaves)
+        args, kwargs = tree if self.has_keywords else (tree, {})
+        if not self.statics:
+            return function(*args, **kwargs)
+        args = list(args)
+        for name, value in self.statics:
+            position = self.parameters.index.get(name)
+            if position is not None and position < len(args):
+                args[position] = value
+            else:
+                kwargs[name] = value
+        return function(*args, **kwargs)
+
+    def positional(self) -> tuple[TreeDef, ...]:
+        """The nesting of each positional argument."""
+        return (self.treedef.children[0] if self.has_keywords else self.treedef).children
+
+    def range_of(self, position: int) -> range:
+        """Where the leaves of a positional argument are."""
+        children = self.positional()
+        start = sum(c.num_leaves for c in children[:position])
+        return range(start, start + children[position].num_leaves)
+
+    def leaf_names(self) -> list[str]:
+        """What the user calls each leaf: `params['w']`, `x`."""
+        names = [
+            self.parameters.name_of(k) + path
+            for k, child in enumerate(self.positional())
+            for path in child.leaf_paths()
+        ]
+        if self.has_keywords:
+            keywords = self.treedef.children[1]
+            for label, child in zip(keywords.labels, keywords.children):
+                names += [f"{label}{path}" for path in child.leaf_paths()]
+        return names
+
+    def check_leaves(self, function_name: str) -> None:
+        """Raise the error for the first leaf that no trace can take; make array subclasses plain."""
+        for k, leaf in enumerate(self.leaves):
+            try:
+                self.leaves[k] = check_leaf(leaf)
+            except TracejitError as error:
+                message = f"{function_name}: argument {self.leaf_names()[k]} {error.message}"
+                raise type(error)(message, where=error.where, hint=error.hint) from None
+
+
+def check_leaf(leaf: Any) -> Any:
+    """An array or number that a trace can take, plain; the error says `has ...` or `is ...` of the argument."""
+    if isinstance(leaf, Tracer):
+        value_of(leaf)
+        return leaf
+    if type(leaf) in SCALAR_TYPES:
+        return leaf
+    if isinstance(leaf, np.ndarray):
+        if isinstance(leaf, (np.ma.MaskedArray, np.matrix)):
+            raise DTypeError(f"is a {type(leaf).__name__}", hint="pass a plain array: np.asarray(x)")
+        _check_leaf_dtype(leaf.dtype)
+        return np.asarray(leaf)
+    if isinstance(leaf, np.generic):
+        _check_leaf_dtype(leaf.dtype)
+        return leaf
+    if isinstance(leaf, bool):
+        return bool(leaf)
+    if isinstance(leaf, int):
+        return int(leaf)
+    if isinstance(leaf, float):
+        return float(leaf)
+    raise _refused_leaf(leaf)
+
+
+def _check_leaf_dtype(dtype: np.dtype[Any]) -> None:
+    try:
+        check_dtype(dtype)
+    except DTypeError as error:
+        raise DTypeError(f"has dtype {dtype}, which is not supported", hint=error.hint) from None
+
+
+def _refused_leaf(leaf: Any) -> TracejitError:
+    name = type(leaf).__name__
+    static = "pass it as a static argument (static_argnames=...)"
+    if isinstance(leaf, complex):
+        return DTypeError(f"is a {name}, which is not supported", hint="split it into real and imaginary parts")
+    if isinstance(leaf, (str, bytes)):
+        return DTypeError(f"is a {name}, which has no gradient", hint=static)
+    if isinstance(leaf, Iterator):
+        return ArgumentError(f"is a {name}, which can be read only once", hint="pass a list or a tuple of its items")
+    if isinstance(leaf, (set, frozenset)):
+        return ArgumentError(f"is a {name}, which has no order", hint="pass a list or a tuple of its items")
+    if hasattr(leaf, "__array__"):
+        return ArgumentError(f"is a {name}, which is not a NumPy array", hint="convert it first: np.asarray(x)")
+    return ArgumentError(
+        f"is a {name}, which is not an array, a number, or a dict, list, tuple or dataclass of them", hint=static
+    )
+
+
+class Parameters:
+    """The parameters of a user's function, and how calls are laid out by them."""
+
+    def __init__(self, function: Any, static_argnames: str | Sequence[str], name: str) -> None:
+        statics = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+        self.function_name = name
+        self.names: tuple[str, ...] = ()
+        self.defaults: dict[str, Any] = {}
+        keyword_only: list[str] = []
+        takes_any = True
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            parameters = ()
+        else:
+            takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        for p in parameters:
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+                self.names += (p.name,)
+            elif p.kind is p.KEYWORD_ONLY:
+                keyword_only.append(p.name)
+            if p.default is not p.empty:
+                self.defaults[p.name] = p.default
+        self.index = {name: k for k, name in enumerate(self.names)}
+        unknown = [s for s in statics if s not in self.index and s not in keyword_only]
+        if unknown and not takes_any:
+            raise ArgumentError(
+                f"{name}: static_argnames has {unknown[0]!r}, which is not a parameter",
+                hint=f"its parameters are {', '.join((*self.names, *keyword_only))}",
+            )
+        self.statics = statics
+
+    def name_of(self, position: int) -> str:
+        return self.names[position] if position < len(self.names) else f"args[{position}]"
+
+    def read(self, args: tuple[Any, ...], kwargs: dict[str, Any], needed: int) -> Call:
+        """Lay out a call: keywords of positional parameters become positional, static arguments are set apart.
+
+        Defaults are filled in up to the parameter `needed`, the last one that must be there.
+        """
+        positional = list(args)
+        rest = dict(kwargs)
+        for name in self.names[len(args) :]:
+            if name in rest:
+                positional.append(rest.pop(name))
+            elif len(positional) <= needed and name in self.defaults:
+                positional.append(self.defaults[name])
+            else:
+                break
+        if len(positional) <= needed:
+            raise ArgumentError(
+                f"{self.function_name}: argnums selects argument {needed}, but there "
+                f"{'is' if len(positional) == 1 else 'are'} only {len(positional)}",
+                hint="arguments are counted from 0; only those given by position or by the name of a "
+                "positional parameter count",
+            )
+        statics = tuple(self._take_static(name, positional, rest) for name in self.statics)
+        statics = tuple(s for s in statics if s is not None)
+        tree = (tuple(positional), rest) if rest else tuple(positional)
+        leaves, treedef = flatten(tree)
+        return Call(leaves, treedef, bool(rest), statics, self)
+
+    def _take_static(self, name: str, positional: list[Any], rest: dict[str, Any]) -> tuple[str, Any] | None:
+        position = self.index.get(name)
+        if position is not None and position < len(positional):
+            value, positional[position] = positional[position], None
+        elif name in rest:
+            value = rest.pop(name)
+        else:
+            return None
+        try:
+            hash(value)
+        except TypeError:
+            raise ArgumentError(
+                f"{self.function_name}: static argument {name} is a {type(value).__name__}, which cannot be hashed",
+                hint="static arguments select a program: use numbers, texts, or tuples of them",
+            ) from None
+        return name, value
+
+
+def call_key(call: Call) -> tuple[Any, ...] | None:
+    """What calls must share to run the same program; None where a leaf is not an array or number."""
+    key: list[Any] = [call.treedef]
+    if call.has_keywords:
+        key.append("keywords")
+    for name, value in call.statics:
+        key.append((name, type(value), value))
+    return tuple(key) if describe_leaves(call.leaves, key) else None
+
+
+def normalize_argnums(argnums: Any) -> tuple[int, ...]:
+    """`argnums` as a tuple of integers."""
+    given = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
+    for number in given:
+        if isinstance(number, (bool, np.bool_)) or not isinstance(number, (int, np.integer)):
+            raise ArgumentError(
+                f"argnums must be an integer or a tuple of integers, got {argnums!r}",
+                hint="arguments are counted from 0",
+            )
+    if not given or len(set(given)) != len(given):
+        raise ArgumentError(f"argnums must name one or more different arguments, got {argnums!r}")
+    return tuple(int(number) for number in given)

@@ -1,0 +1,81 @@
+"""The passes in order, and the subset that runs between nested transforms.
+
+1. `erase_markers`: no derivative is taken any more, so `stop_gradient` is its operand; it would hide patterns.
+2. `eliminate_common`, `eliminate_dead`: every later pass has less to look at, and counts readers rightly.
+3. `fold_constants`, `simplify`: what is left is work; chains of views are merged, so that the passes below meet one
+   view where there were several.
+4. `lower_contractions` brings broadcasts, products and sums into the open; `sink_broadcasts` then works on those too.
+5. `push_views` comes last of those that move: views settle on inputs, reductions and calls.
+6. `fold_constants`, `simplify`, `eliminate_common`, `eliminate_dead` clear up what the movers leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tracejit.ir import Eqn, Graph, Kind, verify
+from tracejit.passes.cse import eliminate_common
+from tracejit.passes.dce import eliminate_dead
+from tracejit.passes.erase_markers import erase_markers
+from tracejit.passes.fold_constants import FOLDING, fold_constants
+from tracejit.passes.lower_contractions import lower_contractions
+from tracejit.passes.push_views import push_views
+from tracejit.passes.rewriting import rewrite_to_end
+from tracejit.passes.simplify import SIMPLIFICATION, simplify
+from tracejit.passes.sink_broadcasts import sink_broadcasts
+
+Pass = Callable[[Graph], Graph]
+
+PIPELINE: tuple[Pass, ...] = (
+    erase_markers,
+    eliminate_common,
+    eliminate_dead,
+    fold_constants,
+    simplify,
+    lower_contractions,
+    sink_broadcasts,
+    push_views,
+    fold_constants,
+    simplify,
+    eliminate_common,
+    eliminate_dead,
+)
+
+_CHEAP_RULES = FOLDING | SIMPLIFICATION
+
+
+def optimize(graph: Graph, verify_each: bool = False) -> Graph:
+    """`graph` through PIPELINE, subgraphs first; `verify_each` checks the graph after every pass."""
+    graph = map_subgraphs(graph, lambda inner: optimize(inner, verify_each))
+    for step in PIPELINE:
+        graph = step(graph)
+        if verify_each:
+            verify(graph, step.__name__)
+    return graph
+
+
+def simplify_graph(graph: Graph) -> Graph:
+    """Folded, simplified, without repeats and dead equations: what a graph should be before the next transform.
+
+    Each is one table of rules in one emission, so this costs a few microseconds an equation.
+    """
+    graph = map_subgraphs(graph, simplify_graph)
+    return rewrite_to_end(graph, _CHEAP_RULES, rounds=3)
+
+
+def map_subgraphs(graph: Graph, function: Pass) -> Graph:
+    """The graph with `function` applied to the subgraphs that its equations carry; itself when there are none."""
+    if not any(e.primitive.kind is Kind.CONTROL for e in graph.eqns):
+        return graph
+    eqns = tuple(_map_params(e, function) if e.primitive.kind is Kind.CONTROL else e for e in graph.eqns)
+    return Graph(graph.inputs, eqns, graph.outputs, graph.name)
+
+
+def _map_params(eqn: Eqn, function: Pass) -> Eqn:
+    params = dict(eqn.params)
+    for key, value in params.items():
+        if isinstance(value, Graph):
+            params[key] = function(value)
+        elif isinstance(value, tuple) and any(isinstance(item, Graph) for item in value):
+            params[key] = tuple(function(item) if isinstance(item, Graph) else item for item in value)
+    return Eqn(eqn.primitive, eqn.inputs, params, eqn.outputs, eqn.source)
