@@ -1,7 +1,7 @@
 """Value and gradient of one chain of elementwise work: one fused kernel against one kernel an operation.
 
-sum(tanh(a x + b) exp(-x^2) + log1p(x^2)) at several sizes, written by hand in NumPy as well. Prints a table, and
-saves a plot of the same figures where Matplotlib is installed.
+sum(tanh(a x + b) exp(-x^2) + log1p(x^2)) at several sizes, written by hand in NumPy as well. Prints a
+table, and saves a plot of the same figures where Matplotlib is installed.
 """
 
 import importlib.util

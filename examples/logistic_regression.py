@@ -1,6 +1,7 @@
 """Logistic regression on scikit-learn's breast-cancer data: gradient descent as a plain loop.
 
-Two classes, 30 features, 569 patients. A quarter of them is held out; the fit must classify more than 95 % right.
+Two classes, 30 features, 569 patients. A quarter of them is held out; the fit must classify more than 95 %
+right.
 """
 
 import os

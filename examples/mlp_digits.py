@@ -1,8 +1,8 @@
 """A two-layer network on scikit-learn's digits: mini-batches of changing size, Adam in plain NumPy.
 
-The batch grows while the network learns, and the last batch of each epoch is smaller: sizes are data, so none of
-that compiles again. More than 95 % of the held-out digits must be read right. The loss curve is saved as a plot
-where Matplotlib is installed.
+The batch grows while the network learns, and the last batch of each epoch is smaller: sizes are data, so
+none of that compiles again. More than 95 % of the held-out digits must be read right. The loss curve is
+saved as a plot where Matplotlib is installed.
 """
 
 import importlib.util
@@ -36,9 +36,7 @@ def loss(params, x, labels):
 
 def initial_params(rng, sizes=(64, HIDDEN, 10)):
     layers = zip(("hidden", "output"), sizes[:-1], sizes[1:], strict=True)
-    return {
-        name: {"w": rng.standard_normal((n, k)) / np.sqrt(n), "b": np.zeros(k)} for name, n, k in layers
-    }
+    return {name: {"w": rng.standard_normal((n, k)) / np.sqrt(n), "b": np.zeros(k)} for name, n, k in layers}
 
 
 class Adam:

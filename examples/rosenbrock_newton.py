@@ -1,8 +1,8 @@
 """Second derivatives: Newton's method with conjugate gradients on the Rosenbrock function.
 
-A Hessian-vector product is the directional derivative of the gradient, `jvp(grad(f))`, and costs a few evaluations
-whatever the dimension. In ten dimensions the full Hessian is built from its products with unit vectors and compared
-with the one by hand.
+A Hessian-vector product is the directional derivative of the gradient, `jvp(grad(f))`, and costs a few
+evaluations whatever the dimension. In ten dimensions the full Hessian is built from its products with unit
+vectors and compared with the one by hand.
 """
 
 import os

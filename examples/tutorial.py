@@ -1,7 +1,8 @@
 """The PyTorch tutorial "Automatic differentiation with torch.autograd", written in NumPy.
 
 One layer of a network, z = x @ w + b, and its binary cross-entropy with labels y. The gradients are checked
-against the closed form dloss/dz = (sigmoid(z) - y) / len(z), and the graph is drawn as the tutorial draws it.
+against the closed form dloss/dz = (sigmoid(z) - y) / len(z), and the graph is drawn as the tutorial draws
+it.
 """
 
 import numpy as np

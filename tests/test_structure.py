@@ -47,7 +47,9 @@ RAISED_CEILINGS: dict[str, tuple[int, str]] = {}
 
 HEAVY_MODULES = ("numba", "llvmlite", "scipy")
 # Only the compiling path imports these, inside a function; they subclass classes of Numba.
-COMPILING_MODULES = ("tracejit.runtime.intrinsics", "tracejit.runtime.numba_pipeline")
+COMPILING_MODULES = tuple(
+    f"tracejit.runtime.{name}" for name in ("instructions", "intrinsics", "numba_pipeline")
+)
 
 
 @dataclass(frozen=True)

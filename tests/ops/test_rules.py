@@ -14,7 +14,7 @@ from tests.ops.cases.case import Case
 from tests.ops.test_conformance import assert_same
 from tests.ops.tracing import Traced, leaves_of, modules_of, trace_call
 from tracejit.compile import compile_graph
-from tracejit.ir import Const, Graph, evaluate, verify
+from tracejit.ir import Atom, Const, Graph, evaluate, verify
 from tracejit.ops import PRIMITIVES
 from tracejit.passes import optimize, simplify_graph
 from tracejit.passes.rewriting import drop_dead
@@ -49,15 +49,21 @@ each_kink = pytest.mark.parametrize("case", _params([c for c in CASES if c.gradi
 
 def traced(case: Case) -> Traced:
     """The case as a graph without dead equations; arrays do not hash, so rows are known by identity."""
-    return _traced(_NUMBERS[id(case)])
+    return _traced(_NUMBERS[id(case)], False)
+
+
+def in_double(case: Case) -> Traced:
+    """The same on float64 arguments, for differences that float32 would drown in rounding."""
+    return _traced(_NUMBERS[id(case)], True)
 
 
 @functools.cache
-def _traced(number: int) -> Traced:
+def _traced(number: int, double: bool) -> Traced:
     case = CASES[number]
+    args = tuple(doubled(a) for a in case.args) if double else case.args
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        done = trace_call(case.call, case.args, case.op)
+        done = trace_call(case.call, args, case.op)
     return Traced(drop_dead(done.graph), done.arrays)
 
 
@@ -74,8 +80,16 @@ def is_single(graph: Graph) -> bool:
     return any(a.type.dtype == np.float32 for a in atoms)
 
 
+def _floats(graph: Graph) -> list[Atom]:
+    return [a for a in graph.outputs if a.type.is_float]
+
+
 def random_like(rng: np.random.Generator, atom: Any) -> Any:
     return rng.standard_normal(atom.type.shape).astype(atom.type.dtype)
+
+
+def doubled(x: Any) -> Any:
+    return x.astype("f8") if isinstance(x, (np.ndarray, np.generic)) and x.dtype == np.float32 else x
 
 
 def shifted(arrays: tuple[Any, ...], positions: tuple[int, ...], steps: list[Any], h: float) -> list[Any]:
@@ -87,8 +101,8 @@ def shifted(arrays: tuple[Any, ...], positions: tuple[int, ...], steps: list[Any
 
 def difference(graph: Graph, arrays: tuple[Any, ...], positions: tuple[int, ...], steps: list[Any]) -> list[Any]:
     """The derivative of the float outputs along `steps`, by central differences."""
-    h = 2e-2 if is_single(graph) else 1e-4
-    totals: list[Any] = [0.0 for a in graph.outputs if a.type.is_float]
+    h = 2e-2 if is_single(graph) else 1e-5
+    totals: list[Any] = [0.0 for a in _floats(graph)]
     for offset, weight in STENCIL:
         results = evaluate(graph, shifted(arrays, positions, steps, offset * h))
         floats = [r.astype("f8") for r in results if r.dtype.kind == "f"]
@@ -126,7 +140,7 @@ def assert_adjoint(
 ) -> None:
     """<v, Jvp u> = <vjp v, u>, relative to the size of the terms."""
     tangents = [random_like(rng, graph.inputs[k]) for k in positions]
-    cts = [random_like(rng, a) for a in graph.outputs if a.type.is_float]
+    cts = [random_like(rng, a) for a in _floats(graph)]
     pushed = push(graph, arrays, positions, tangents)
     pulled = pull(graph, arrays, positions, cts)
     size = inner([abs(v) for v in cts], [abs(p) for p in pushed])
@@ -193,7 +207,7 @@ def test_every_row_is_for_a_primitive_and_named_once() -> None:
 def test_the_forward_derivative_is_the_central_difference(case: Case, rng: np.random.Generator) -> None:
     graph, arrays, positions = traced(case).graph, traced(case).arrays, moving(case)
     tangents = [random_like(rng, graph.inputs[k]) for k in positions]
-    expected = difference(graph, arrays, positions, tangents)
+    expected = difference(in_double(case).graph, in_double(case).arrays, positions, tangents)
     assert_close(push(graph, arrays, positions, tangents), expected, is_single(graph))
 
 
@@ -205,7 +219,7 @@ def test_the_reverse_derivative_is_adjoint_to_the_forward_one(case: Case, rng: n
 @each_kink
 def test_the_gradient_at_a_kink_is_the_stated_one(case: Case) -> None:
     graph, arrays = traced(case).graph, traced(case).arrays
-    ones = [np.ones(a.type.shape, a.type.dtype) for a in graph.outputs if a.type.is_float]
+    ones = [np.ones(a.type.shape, a.type.dtype) for a in _floats(graph)]
     assert case.gradients is not None
     assert_close(pull(graph, arrays, moving(case), ones), list(case.gradients), is_single(graph))
 
@@ -213,18 +227,19 @@ def test_the_gradient_at_a_kink_is_the_stated_one(case: Case) -> None:
 @each_twice_smooth_case
 def test_the_second_derivative_is_the_difference_of_the_first(case: Case, rng: np.random.Generator) -> None:
     graph, positions = traced(case).graph, moving(case)
-    cts = [random_like(rng, a) for a in graph.outputs if a.type.is_float]
-    arrays = (*traced(case).arrays, *cts)
-    gradient = vjp_graph(graph, positions)
+    cts = [random_like(rng, a) for a in _floats(graph)]
     tangents = [random_like(rng, graph.inputs[k]) for k in positions]
-    expected = difference(gradient, arrays, positions, tangents)
-    assert_close(push(gradient, arrays, positions, tangents), expected, is_single(graph))
+    pushed = push(vjp_graph(graph, positions), (*traced(case).arrays, *cts), positions, tangents)
+    reference, arrays = in_double(case).graph, in_double(case).arrays
+    wide = [ct.astype(a.type.dtype) for ct, a in zip(cts, _floats(reference), strict=True)]
+    expected = difference(vjp_graph(reference, positions), (*arrays, *wide), positions, tangents)
+    assert_close(pushed, expected, is_single(graph))
 
 
 @each_twice_smooth_case
 def test_the_gradient_can_be_pulled_back_too(case: Case, rng: np.random.Generator) -> None:
     graph, positions = traced(case).graph, moving(case)
-    cts = [random_like(rng, a) for a in graph.outputs if a.type.is_float]
+    cts = [random_like(rng, a) for a in _floats(graph)]
     assert_adjoint(vjp_graph(graph, positions), (*traced(case).arrays, *cts), positions, rng)
 
 
@@ -236,7 +251,7 @@ def graphs_of(case: Case, rng: np.random.Generator) -> list[tuple[Graph, tuple[A
     graph, arrays = traced(case).graph, traced(case).arrays
     found = [(graph, arrays)]
     if case.order >= 1 and moving(case):
-        cts = [random_like(rng, a) for a in graph.outputs if a.type.is_float]
+        cts = [random_like(rng, a) for a in _floats(graph)]
         found.append((vjp_graph(graph, moving(case)), (*arrays, *cts)))
     return found
 

@@ -7,13 +7,13 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 import numpy as np
 
 from tracejit.frontend import Guards
-from tracejit.ir import Graph
 
 # Programs a function keeps, and programs it keeps for one signature (they differ in what the guards saw).
 MAX_PROGRAMS = 256
@@ -22,22 +22,6 @@ MAX_VARIANTS = 8
 Run = Callable[[Sequence[Any]], Sequence[Any]]
 
 _clock = itertools.count()
-
-
-@dataclass(eq=False)
-class Lowered:
-    """A graph derived from a traced function, before it is compiled or made part of another trace.
-
-    graph: takes the leaves of the call, then the captures
-    captures: arrays (and values of enclosing traces) that the function used besides its arguments
-    finish: the user's result from the graph's outputs
-    stages: graphs on the way here, by name, to be inspected
-    """
-
-    graph: Graph
-    captures: tuple[Any, ...]
-    finish: Callable[[Sequence[Any]], Any]
-    stages: dict[str, Graph] = field(default_factory=dict[str, Graph])
 
 
 @dataclass(eq=False)
@@ -119,6 +103,7 @@ def _renew_locks() -> None:
     # A thread of the parent may have held a lock that nobody in the child will release.
     for programs in every_programs():
         programs.lock = threading.RLock()
+    _shared.lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -127,22 +112,40 @@ if hasattr(os, "register_at_fork"):
 
 # --- programs that outlive the transformed object ----------------------------------------------------------------
 
-_shared: weakref.WeakKeyDictionary[Any, dict[Hashable, Programs]] = weakref.WeakKeyDictionary()
-_shared_lock = threading.Lock()
+
+class _Shared:
+    """Programs by owner, by identity: two functions or instances that are equal are still two."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.owners: dict[int, tuple[weakref.ref[Any], dict[Hashable, Programs]]] = {}
+
+    def find(self, owner: Any, key: Hashable) -> Programs:
+        identity = id(owner)
+        with self.lock:
+            entry = self.owners.get(identity)
+            if entry is None or entry[0]() is not owner:
+                # The callback may run at any moment, so it takes no lock; a deletion is atomic.
+                reference = weakref.ref(owner, lambda _: self.owners.pop(identity, None))
+                entry = self.owners[identity] = (reference, {})
+            return entry[1].setdefault(key, Programs())
+
+
+_shared = _Shared()
 
 
 def shared_programs(owner: Any, key: Hashable) -> Programs:
     """The programs of `grad(f)` and the like, found again by `f` when `grad(f)` is written anew at each call.
 
-    They live as long as `owner` does; an owner that cannot be referred to weakly, or that its own closure refers
-    to (it would never be freed), gets programs of its own.
+    They live as long as `owner` does, a bound method's as long as its instance. An owner that cannot be referred
+    to weakly, or that its own closure refers to (it would never be freed), gets programs of its own each time.
     """
+    if isinstance(owner, MethodType):
+        owner, key = owner.__self__, (owner.__func__, key)
     if _is_in_own_closure(owner):
         return Programs()
     try:
-        with _shared_lock:
-            by_key = _shared.setdefault(owner, {})
-            return by_key.setdefault(key, Programs())
+        return _shared.find(owner, key)
     except TypeError:
         return Programs()
 

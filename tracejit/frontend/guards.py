@@ -168,21 +168,23 @@ class Roots:
         """The states of the random generators in reach, comparable: a trace that drew numbers is used once."""
         legacy = sys.modules.get("numpy.random")
         python = sys.modules.get("random")
-        return (
-            [repr(_generator_state(g)) for g in self.generators],
-            _generator_state(legacy) if legacy is not None else None,
-            python.getstate() if python is not None else None,
-        )
+        generators = [*self.generators, *(m for m in (legacy, python) if m is not None)]
+        return tuple(_generator_state(g) for g in generators)
 
 
 def _generator_state(generator: Any) -> Any:
-    """The state of a NumPy or Python generator, or of a module that has one, in plain numbers."""
-    if hasattr(generator, "bit_generator"):
-        return generator.bit_generator.state
+    """The state of a NumPy or Python generator, or of a module that has one, in plain values."""
     if hasattr(generator, "get_state"):
-        _, keys, position, *rest = generator.get_state()
-        return keys.tobytes(), position, *rest
-    return generator.getstate()
+        return _plain(generator.get_state(legacy=False))
+    if hasattr(generator, "getstate"):
+        return generator.getstate()
+    return _plain(generator.bit_generator.state)
+
+
+def _plain(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {key: _plain(value) for key, value in state.items()}
+    return state.tobytes() if isinstance(state, np.ndarray) else state
 
 
 def find_roots(function: Any) -> Roots:

@@ -80,7 +80,7 @@ def _covered_axes(shape: Axes, indices: Sequence[Value]) -> dict[int, int] | Non
     """Which operand runs over each axis of the indices; None unless each such axis has one running over it.
 
     An operand runs over an axis when it is the position along it and the axis is as long as the one it
-    indexes. Then each element of the gathered array is read at most once, at a place that its own position tells.
+    indexes. Then each element of the gathered array is read at most once, at a place that its position tells.
     """
     covers: dict[int, int] = {}
     for k, index in enumerate(indices):

@@ -163,9 +163,13 @@ def _compiler_fingerprint() -> str:
     """A hash of the modules that turn source into code: between releases they change without a version."""
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for name in ("codegen/scalar_library", "runtime/intrinsics", "runtime/numba_pipeline", "runtime/native"):
+    names = ("instructions", "intrinsics", "numba_pipeline", "native")
+    for path in (
+        root / "codegen" / "scalar_library.py",
+        *[root / "runtime" / f"{name}.py" for name in names],
+    ):
         with suppress(OSError):
-            digest.update((root / f"{name}.py").read_bytes())
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -100,15 +100,12 @@ class _TargetContext(cpu.CPUContext):
 
     def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
         compilation = self.typing_context.compilation
-        function = getattr(fn, "key", (None,))[0] if isinstance(fn, types.Function) else None
-        if compilation is None or function not in compilation.functions:
-            return super().get_function(fn, sig, _firstcall)
-
-        def call(builder: ir.IRBuilder, args: list[Any], loc: Any = None) -> Any:
-            operands = [self.cast(builder, x, x_type, t) for x, x_type, t in zip(args, sig.args, sig.args)]
-            return compilation.call(self, builder, function, sig.args, operands)
-
-        return call
+        key = fn.typing_key if isinstance(fn, types.Function) else None
+        if compilation is not None and key in compilation.functions:
+            return lambda builder, args, loc=None: compilation.call(self, builder, key, sig.args, args)
+        if key in intrinsics.OPERATORS:
+            return lambda builder, args, loc=None: intrinsics.emit_operator(self, builder, key, sig, args)
+        return super().get_function(fn, sig, _firstcall)
 
 
 class _Library(CodeLibrary):

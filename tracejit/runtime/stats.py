@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from typing import NamedTuple
@@ -10,8 +11,8 @@ from typing import NamedTuple
 class CacheInfo(NamedTuple):
     """What happened since the process started or `cache_clear` was called.
 
-    `hits` are programs found in memory, `disk_hits` programs loaded from object code; `compile_seconds` is
-    the time that the `compiles` took together.
+    `hits` are calls and programs served from memory, `disk_hits` programs loaded from object code;
+    `compile_seconds` is the time that the `compiles` took together.
     """
 
     traces: int = 0
@@ -23,6 +24,15 @@ class CacheInfo(NamedTuple):
 
 _lock = threading.Lock()
 _info = CacheInfo()
+
+# Calls served without a trace are counted on the way of every call: a count needs no lock and takes 30 ns.
+_calls = itertools.count()
+_calls_at_reset = 0
+record_hit = _calls.__next__
+
+
+def _calls_served() -> int:
+    return int(repr(_calls)[len("count(") : -1])
 
 
 def record(name: str, amount: float = 1) -> None:
@@ -44,14 +54,15 @@ def cache_info() -> CacheInfo:
     >>> isinstance(cache_info().compiles, int)
     True
     """
-    return _info
+    return _info._replace(hits=_info.hits + _calls_served() - _calls_at_reset)
 
 
 def reset() -> None:
     """Set every counter to zero."""
-    global _info
+    global _info, _calls_at_reset
     with _lock:
         _info = CacheInfo()
+        _calls_at_reset = _calls_served()
 
 
 def _renew_lock() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tracejit.ir import Eqn, Graph, Kind, Var
 from tracejit.schedule.access import is_virtual, reaches
-from tracejit.schedule.group import Group, loop_order, merge, single
+from tracejit.schedule.group import Group, extend, loop_order, merge, single
 from tracejit.schedule.normalize import drop_dead, give_outputs_arrays
 
 MAX_EQUATIONS = 250  # a longer body spills registers and compiles slower than linearly
@@ -91,9 +91,30 @@ class _Grouping:
             self._enter(number, _Node(Group({number: eqn}), eqn, needs))
             return
         group = single(number, eqn, self.definitions)
+        if fuse and self._extend_producer(number, eqn, group):
+            return
         self._enter(number, _Node(group, None, {v for v, _ in group.reads}))
         if fuse:
             self._grow(number)
+
+    def _extend_producer(self, number: int, eqn: Eqn, group: Group) -> bool:
+        """Put the equation into the one group that makes its operands, if it fits there as it is."""
+        makers = {self.owner[v] for v, _ in group.reads if v in self.owner}
+        if len(makers) != 1:
+            return False
+        (key,) = makers
+        node = self.nodes[key]
+        if node.library is not None or len(node.group.eqns) >= MAX_EQUATIONS or not extend(node.group, group):
+            return False
+        self._enter_one(key, number, eqn, group)
+        return True
+
+    def _enter_one(self, key: int, number: int, eqn: Eqn, group: Group) -> None:
+        self.owner[eqn.out] = key
+        for var, _ in group.reads:
+            if var not in self.nodes[key].group.computed:
+                self.nodes[key].needs.add(var)
+                self.readers.setdefault(var, set()).add(key)
 
     def _enter(self, key: int, node: _Node) -> None:
         self.nodes[key] = node
@@ -131,7 +152,7 @@ class _Grouping:
         if len(left.group.eqns) + len(right.group.eqns) > MAX_EQUATIONS or self._separated(a, b):
             return False
         merged = merge(left.group, right.group)
-        if merged is None or loop_order(merged) is None:
+        if merged is None or loop_order(merged, rank=False) is None:
             return False
         del self.nodes[b]
         for var in right.needs:
@@ -191,23 +212,42 @@ def _recompute(graph: Graph, grouping: _Grouping, needed: set[Var]) -> set[Var]:
 def _with_cone(grouping: _Grouping, reader: int, var: Var, needed: set[Var]) -> Group | None:
     """The reader's group with `var` computed inside it, when that is cheap and adds at most one array."""
     node = grouping.nodes[reader]
-    if node.library is not None:
+    if node.library is not None or len(node.group.eqns) > MAX_EQUATIONS // 2:
         return None
-    group, cost, waiting = node.group, 0, [var]
-    while waiting:
-        current = waiting.pop()
-        eqn = grouping.definitions.get(current)
-        if eqn is None or eqn.primitive.kind is not Kind.ELEMENTWISE:
-            return None
-        cost += eqn.primitive.cost
+    cone = _cheap_cone(grouping, node.group, var, needed)
+    if cone is None:
+        return None
+    group = node.group
+    for eqn in cone:
         merged = merge(single(_number(grouping, eqn), eqn, grouping.definitions), group)
-        if cost > RECOMPUTE_COST or merged is None or loop_order(merged) is None:
+        if merged is None or loop_order(merged, rank=False) is None:
             return None
         group = merged
-        waiting = [v for v, _ in group.external_reads() if v in grouping.owner and v not in needed and v not in waiting]
     before = {v for v, _ in node.group.external_reads()} - {var}
     after = {v for v, _ in group.external_reads()}
     return group if len(after - before) <= 1 else None
+
+
+def _cheap_cone(grouping: _Grouping, group: Group, var: Var, needed: set[Var]) -> list[Eqn] | None:
+    """The equations that make `var` from stored arrays and from what `group` has, readers first; None if dear."""
+    cone: list[Eqn] = []
+    cost, waiting = 0, [var]
+    while waiting:
+        current = waiting.pop()
+        eqn = grouping.definitions[current]
+        if eqn.primitive.kind is not Kind.ELEMENTWISE or grouping.nodes[grouping.owner[current]].library:
+            return None
+        cost += eqn.primitive.cost
+        if cost > RECOMPUTE_COST:
+            return None
+        cone.append(eqn)
+        below = {r.base for a in eqn.inputs for r in reaches(a, grouping.definitions)}
+        waiting += [
+            v
+            for v in below
+            if isinstance(v, Var) and v in grouping.owner and v not in needed and v not in group.computed
+        ]
+    return cone
 
 
 def _number(grouping: _Grouping, eqn: Eqn) -> int:

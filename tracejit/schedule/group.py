@@ -33,6 +33,11 @@ class Group:
     reads: dict[tuple[Var, Dims | None], None] = field(default_factory=dict)
     operands: dict[Var, frozenset[Var]] = field(default_factory=dict)
 
+    @property
+    def reduced(self) -> set[Var]:
+        """The results of the group's reductions."""
+        return {e.out for e in self.eqns.values() if e.primitive.kind is Kind.REDUCTION}
+
     def operands_of(self, eqn: Eqn) -> list[Var]:
         """Results of this group that the equation reads, through views as well."""
         return [v for v in self.operands[eqn.out] if v in self.computed]
@@ -165,6 +170,39 @@ def _sibling_constraints(a: Group, b: Group) -> list[tuple[int | None, int | Non
     return best[1]
 
 
+def extend(group: Group, new: Group) -> bool:
+    """Put one elementwise equation into a group in place, when it runs along one of the group's own results.
+
+    The common case of `merge`, without its cost: no axis is new and no order is newly constrained.
+    """
+    ((number, eqn),) = new.eqns.items()
+    if eqn.primitive.kind is not Kind.ELEMENTWISE or not new.domains[eqn.out]:
+        return False
+    places: dict[int, int] = {}
+    for var, dims in new.reads:
+        made = group.computed.get(var)
+        if var not in group.computed:
+            continue
+        if made is None or dims is None or var in group.reduced or not group.domains[var]:
+            return False
+        for here, there in zip(dims, made, strict=True):
+            if here is not None and (there is None or places.setdefault(here, there) != there):
+                return False
+    if len(places) != len(new.extents) or len(set(places.values())) != len(places):
+        return False
+
+    def rename(dims: Dims) -> Dims:
+        return tuple(None if d is None else places[d] for d in dims)
+
+    group.eqns[number] = eqn
+    group.computed[eqn.out] = group.domain_dims[eqn.out] = rename(new.domain_dims[eqn.out])
+    group.domains[eqn.out] = frozenset(places.values())
+    group.operands[eqn.out] = new.operands[eqn.out]
+    for var, dims in new.reads:
+        group.reads[(var, None if dims is None else rename(dims))] = None
+    return True
+
+
 def consumed_reductions(group: Group) -> list[Eqn]:
     """Reductions whose result a loop of the same group needs (an epilogue's scalars do not count)."""
     epilogue = epilogue_results(group)
@@ -175,18 +213,19 @@ def consumed_reductions(group: Group) -> list[Eqn]:
 def epilogue_results(group: Group) -> set[Var]:
     """Scalars computed after the nest: they depend on a reduction to a scalar."""
     late: set[Var] = set()
-    reduced = {e.out for e in group.eqns.values() if e.primitive.kind is Kind.REDUCTION}
+    reduced = group.reduced
     for eqn in group.eqns.values():
         if not group.domains[eqn.out] and any(v in late or v in reduced for v in group.operands_of(eqn)):
             late.add(eqn.out)
     return late
 
 
-def loop_order(group: Group) -> list[int] | None:
+def loop_order(group: Group, rank: bool = True) -> list[int] | None:
     """An order of the axes, outermost first, in which the group is one nest; None when there is none.
 
     Every loop must hold all equations that have axes (one outermost axis in all domains), and a reduction
-    whose result is needed inside must have its kept axes outside of its reduced ones.
+    whose result is needed inside must have its kept axes outside of its reduced ones. `rank=False` only asks
+    whether there is one.
     """
     domains = [d for d in group.domains.values() if d]
     if not domains:
@@ -206,7 +245,7 @@ def loop_order(group: Group) -> list[int] | None:
     outer = {a for a in outer if not before[a]}
     if not outer:
         return None
-    score = _inner_scores(group)
+    score = _inner_scores(group) if rank else dict.fromkeys(group.extents, 0)
     order = [min(outer, key=lambda a: (score[a], a))]
     while len(order) < len(before):
         ready = [a for a in before if a not in order and before[a] <= set(order)]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tests.ops.cases.case import Case, integers, normal
-from tracejit.ops import contraction
+from tracejit.ops import as_value, contraction
 
 M, N, V, W = normal(2, 3), normal(3, 4, seed=1), normal(3, seed=2), normal(4, seed=3)
 BATCH_M, BATCH_N = normal(5, 2, 3, seed=4), normal(5, 3, 4, seed=5)
@@ -38,8 +38,8 @@ GENERAL: list[Case] = [
         label="all-contracted",
     ),
     Case(
-        "dot_general",
-        lambda a, b: contraction.lower_contraction(a, b, ((2, 0), (1, 3)), ((1,), (0,))) * np.float64(1),
+        "multiply",
+        lambda a, b: contraction.lower_contraction(as_value(a), as_value(b), ((2, 0), (1, 3)), ((1,), (0,))),
         (normal(2, 3, 4), normal(3, 4, 5, 2, seed=1)),
         expected=lambda a, b: np.einsum("cbd,bdec->be", a, b),
         label="lowered",
@@ -70,7 +70,7 @@ PRODUCTS: list[Case] = [
     Case("dot_general", np.matmul, (M > 0, N > 0), order=0, label="bool"),
     Case("dot_general", lambda x: x @ x.T, (M,), label="gram"),
     Case("dot_general", np.dot, (BATCH_M, normal(6, 3, 2)), label="dot"),
-    Case("dot_general", np.dot, (M, np.array(2.0)), label="dot-scalar"),
+    Case("multiply", np.dot, (M, np.array(2.0)), label="dot-scalar"),
     Case("dot_general", np.inner, (M, N.T.copy()), label="inner"),
     Case("dot_general", np.vdot, (M, normal(3, 2)), label="vdot"),
     Case("dot_general", np.vecdot, (BATCH_M, M), label="vecdot"),
@@ -78,6 +78,7 @@ PRODUCTS: list[Case] = [
         "dot_general",
         lambda x, y: np.tensordot(x, y, axes=([0, 2], [1, 0])),
         (normal(2, 3, 4), normal(4, 2, 5)),
+        label="tensordot",
     ),
     Case("multiply", np.outer, (V, W), label="outer"),
     Case("multiply", np.kron, (M, normal(2, 2)), label="kron"),

@@ -22,7 +22,6 @@ SUM = [
     Case("reduce_sum", lambda x: np.sum(x), (F,), label="f32"),
     Case("reduce_sum", lambda x: np.sum(x, axis=(0, -1), keepdims=True), (CUBE,), label="axes"),
     Case("reduce_sum", lambda x: np.sum(x, axis=0), (ONE,), label="size-1"),
-    Case("reduce_sum", np.sum, (SCALAR,), label="rank-0"),
     Case("reduce_sum", lambda x: np.sum(x, axis=0), (EMPTY,), label="empty"),
     Case(
         "reduce_sum", lambda x: np.sum(x, axis=1), (integers(-9, 9, 3, 4, dtype="i4"),), order=0, label="i32"
@@ -37,7 +36,6 @@ PROD = [
     Case("reduce_prod", lambda x: np.prod(x, axis=1), (X,)),
     Case("reduce_prod", lambda x: np.prod(x, axis=0), (F,), label="f32"),
     Case("reduce_prod", lambda x: np.prod(x, axis=(-1, 0)), (CUBE[:, :2, :2],), label="axes"),
-    Case("reduce_prod", np.prod, (SCALAR,), label="rank-0"),
     Case("reduce_prod", lambda x: np.prod(x, axis=0), (ONE,), label="size-1"),
     Case("reduce_prod", lambda x: np.prod(x, axis=0), (EMPTY,), label="empty"),
     Case(
@@ -73,7 +71,6 @@ def _extremes() -> list[Case]:
             Case(op, lambda x, f=f: f(x), (F,), label="f32"),
             Case(op, lambda x, f=f: f(x, axis=(0, -1), keepdims=True), (CUBE,), label="axes"),
             Case(op, lambda x, f=f: f(x, axis=0), (ONE,), label="size-1"),
-            Case(op, f, (SCALAR,), label="rank-0"),
             Case(op, lambda x, f=f: f(x, axis=1), (EMPTY,), label="empty"),
             Case(op, lambda x, f=f: f(x, axis=0), (integers(-9, 9, 3, 4),), order=0, label="i64"),
             Case(op, lambda x, f=f: f(x, axis=1), (TIES,), gradients=(tied[name],), label="ties"),
@@ -119,7 +116,6 @@ def _truths() -> list[Case]:
                 label="i64",
             ),
             Case(op, lambda x, f=f: f(x, axis=0), (EMPTY > 0,), order=0, label="empty"),
-            Case(op, f, (SCALAR > 0,), order=0, label="rank-0"),
         ]
     return rows
 

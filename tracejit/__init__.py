@@ -1,0 +1,73 @@
+"""Gradients of plain NumPy code at the speed of a hand-written kernel, compiled with Numba.
+
+Public names are loaded at first use, so that importing the library costs no more than importing NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tracejit import nn as nn
+    from tracejit.api import grad as grad
+    from tracejit.api import grad_jit as grad_jit
+    from tracejit.api import jit as jit
+    from tracejit.api import jvp as jvp
+    from tracejit.api import stop_gradient as stop_gradient
+    from tracejit.api import value_and_grad as value_and_grad
+    from tracejit.api import vjp as vjp
+    from tracejit.check import check_grads as check_grads
+    from tracejit.errors import ArgumentError as ArgumentError
+    from tracejit.errors import CacheWarning as CacheWarning
+    from tracejit.errors import DTypeError as DTypeError
+    from tracejit.errors import IndexOutOfBoundsError as IndexOutOfBoundsError
+    from tracejit.errors import InternalError as InternalError
+    from tracejit.errors import ShapeError as ShapeError
+    from tracejit.errors import TracejitError as TracejitError
+    from tracejit.errors import TracerError as TracerError
+    from tracejit.errors import UnsupportedError as UnsupportedError
+    from tracejit.runtime import CacheInfo as CacheInfo
+    from tracejit.runtime import cache_clear as cache_clear
+    from tracejit.runtime import cache_info as cache_info
+
+# Public name -> the module that has it; `nn` is a module itself.
+_PLACES = {
+    **dict.fromkeys(
+        ("grad", "grad_jit", "jit", "jvp", "stop_gradient", "value_and_grad", "vjp"), "tracejit.api"
+    ),
+    **dict.fromkeys(
+        (
+            "ArgumentError",
+            "CacheWarning",
+            "DTypeError",
+            "IndexOutOfBoundsError",
+            "InternalError",
+            "ShapeError",
+            "TracejitError",
+            "TracerError",
+            "UnsupportedError",
+        ),
+        "tracejit.errors",
+    ),
+    **dict.fromkeys(("CacheInfo", "cache_clear", "cache_info"), "tracejit.runtime"),
+    "check_grads": "tracejit.check",
+    "nn": "",
+}
+
+__all__ = sorted(_PLACES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    place = _PLACES[name]
+    value = getattr(importlib.import_module(place), name) if place else importlib.import_module(f"{__name__}.{name}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

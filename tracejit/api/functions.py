@@ -1,0 +1,373 @@
+"""`jit`, `grad`, `value_and_grad`, `grad_jit`: functions that trace, transform, compile and call the user's function."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from types import MethodType
+from typing import Any, overload
+
+from tracejit.api.lowering import GradOptions, Lowered, lower_grad, lower_value, simplified
+from tracejit.api.programs import Program, Programs, shared_programs
+from tracejit.api.signature import Call, Parameters, call_key, describe_leaves, normalize_argnums
+from tracejit.errors import ArgumentError, UnsupportedError
+from tracejit.frontend import Tracer, embed, entering, find_roots
+from tracejit.ir import current_builder
+from tracejit.pytree import flatten
+from tracejit.runtime import stats
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a function was transformed. `grad` is None for `jit`."""
+
+    api: str
+    grad: GradOptions | None = None
+    fuse: bool = True
+    target: str = "cpu"
+    static_argnames: str | tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.target != "cpu":
+            raise UnsupportedError(
+                f"{self.api}: target={self.target!r} is not supported", hint="leave target out, or give 'cpu'"
+            )
+
+
+class Transformed:
+    """A function that runs compiled: called with arrays it looks up, or makes, the program for their signature.
+
+    Called while another function is traced, it becomes part of that trace instead.
+
+    >>> @tj.grad_jit
+    ... def loss(w):
+    ...     return (w * w).sum()
+    >>> loss(np.array([1.0, 2.0]))
+    (np.float64(5.0), array([2., 4.]))
+    >>> loss.value(np.array([1.0, 2.0])), loss.grad(np.array([1.0, 2.0]))
+    (np.float64(5.0), array([2., 4.]))
+    """
+
+    __name__: str
+    __wrapped__: Callable[..., Any]
+
+    def __init__(self, function: Callable[..., Any], options: Options, programs: Programs | None = None) -> None:
+        if not callable(function):
+            raise ArgumentError(f"{options.api}: the first argument must be a function, got {function!r}")
+        functools.update_wrapper(self, function, updated=() if isinstance(function, Transformed) else ("__dict__",))
+        self._function = function
+        self._options = options
+        self._name = function_name(function)
+        self._parameters = Parameters(function, options.static_argnames, self._name)
+        self._needed = max(options.grad.positions) if options.grad is not None else -1
+        self._is_plain = not options.static_argnames
+        self._programs = Programs() if programs is None else programs
+
+    # --- calls -----------------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_builder() is not None:
+            return self._call_in_trace(args, kwargs)
+        if not kwargs and self._is_plain and len(args) > self._needed:
+            leaves, treedef = flatten(args)
+            parts: list[Any] = [treedef]
+            if describe_leaves(leaves, parts):
+                for program in self._programs.table.get(tuple(parts), ()):
+                    if program.is_valid():
+                        stats.record_hit()
+                        return program(leaves)
+            call = Call(leaves, treedef, False, (), self._parameters)
+        else:
+            call = self._parameters.read(args, kwargs, self._needed)
+        return self._program_for(call)(call.leaves)
+
+    def _program_for(self, call: Call) -> Program:
+        """The program of a call, made under the lock, so that many threads that need it make it once."""
+        key = call_key(call)
+        if key is None:
+            call.check_leaves(self._name)
+            key = call_key(call)
+        assert key is not None, "a leaf passed the checks and has no key"
+        program = self._programs.find(key)
+        if program is None:
+            call.check_leaves(self._name)
+            with self._programs.lock:
+                program = self._programs.find(key)
+                if program is None:
+                    program = self._make_program(call)
+                    if program.is_reusable:
+                        self._programs.add(key, program)
+                    return program
+        stats.record_hit()
+        return program
+
+    def _make_program(self, call: Call) -> Program:
+        return make_program(
+            self._function,
+            lambda: self._lower(call, range(len(call.leaves))),
+            self._options.fuse,
+        )
+
+    def _lower(self, call: Call, declared: Sequence[int]) -> Lowered:
+        if self._options.grad is None:
+            return lower_value(self._function, call, declared, self._name)
+        return lower_grad(self._function, call, declared, self._name, self._options.grad)
+
+    def _call_in_trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = self._parameters.read(args, kwargs, self._needed)
+        with entering((id(base_of(self)[0]), self._options, abstract_key(call)), self._name):
+            if self._options.grad is None:
+                return self._function(*args, **kwargs)
+            declared = self._options.grad.leaves(call)
+            lowered = self._lower(call, declared)
+            leaves = [call.leaves[k] for k in declared]
+            outputs = embed(simplified(lowered.graph), leaves, lowered.captures)
+            return lowered.finish([Tracer(v, True) for v in outputs])
+
+    def lower(self, *args: Any, **kwargs: Any) -> tuple[Lowered, Call]:
+        """The graph of a call, neither compiled nor kept, with its stages; and the call as it was read."""
+        call = self._parameters.read(args, kwargs, self._needed)
+        call.check_leaves(self._name)
+        return self._lower(call, range(len(call.leaves))), call
+
+    # --- methods ---------------------------------------------------------------------------------------------------
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Transformed:
+        if instance is None:
+            return self
+        return Transformed(MethodType(self._function, instance), self._options, shared_programs(instance, self))
+
+    # --- variants --------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def value(self) -> Transformed:
+        """The function alone, compiled: `(value, aux)` with has_aux, as it returns them."""
+        return self._variant(None)
+
+    @functools.cached_property
+    def grad(self) -> Transformed:
+        """The gradients alone; `(grads, aux)` with has_aux."""
+        if self._options.grad is None:
+            raise AttributeError("a function made by tj.jit has no .grad; use tj.grad(f)")
+        return self._variant(replace(self._options.grad, with_value=False))
+
+    def _variant(self, grad: GradOptions | None) -> Transformed:
+        options = replace(self._options, grad=grad)
+        return Transformed(self._function, options, shared_programs(self._function, (base_of(self)[1], options)))
+
+    def clear(self) -> None:
+        """Forget the programs of this function."""
+        self._programs.clear()
+
+    def __repr__(self) -> str:
+        return f"<{self._options.api} of {self._name}>"
+
+
+def make_program(function: Any, lower: Callable[[], Lowered], fuse: bool) -> Program:
+    """Trace and compile; the guards are those of what `function` can reach, as it is after the trace.
+
+    A function that drew random numbers gives a program that is used once: the next call draws again.
+    """
+    # The layers below are loaded at the first compilation, so that importing this module stays cheap.
+    from tracejit.compile import compile_graph
+
+    stats.record("traces")
+    before = find_roots(function).random_state()
+    lowered = lower()
+    roots = find_roots(function)
+    is_reusable = roots.random_state() == before
+    roots.watch(lowered.captures, lowered.traced.frozen, lowered.traced.scalars)
+    zero_dims = lowered.zero_dims
+    rank_0 = [k for k, atom in enumerate(lowered.graph.outputs) if not atom.type.rank]
+    return Program(
+        roots.guards,
+        compile_graph(lowered.graph, fuse=fuse),
+        list(lowered.captures),
+        lowered.finish,
+        tuple(k for k in rank_0 if k not in zero_dims),
+        zero_dims,
+        is_reusable,
+    )
+
+
+def function_name(function: Any) -> str:
+    """What messages call a function.
+
+    >>> function_name(functools.partial(np.dot, 1.0)), function_name(np.sin)
+    ('dot', 'sin')
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__name__", None) or type(function).__name__
+
+
+def base_of(function: Any) -> tuple[Any, tuple[Options, ...]]:
+    """The user's own function under transformations, and these from the inside out."""
+    if not isinstance(function, Transformed):
+        return function, ()
+    base, chain = base_of(function._function)
+    return base, (*chain, function._options)
+
+
+def abstract_key(call: Call) -> Hashable:
+    """A signature of arguments inside a trace: types of traced values and arrays, values of numbers."""
+    parts: list[Any] = []
+    for leaf in call.leaves:
+        if isinstance(leaf, Tracer):
+            parts.append((leaf.dtype, leaf.shape))
+        elif hasattr(leaf, "dtype"):
+            parts.append((leaf.dtype, leaf.shape))
+        else:
+            parts.append((type(leaf), repr(leaf)))
+    return (call.treedef, repr(call.statics), tuple(parts))
+
+
+def _shared(function: Callable[..., Any], options: Options) -> Transformed:
+    base, chain = base_of(function)
+    return Transformed(function, options, shared_programs(base, (*chain, options)))
+
+
+# --- the public functions --------------------------------------------------------------------------------------------
+
+
+@overload
+def jit(
+    f: Callable[..., Any], *, fuse: bool = ..., target: str = ..., static_argnames: str | Sequence[str] = ...
+) -> Transformed: ...
+@overload
+def jit(
+    f: None = None, *, fuse: bool = ..., target: str = ..., static_argnames: str | Sequence[str] = ...
+) -> Callable[[Callable[..., Any]], Transformed]: ...
+def jit(
+    f: Callable[..., Any] | None = None,
+    *,
+    fuse: bool = True,
+    target: str = "cpu",
+    static_argnames: str | Sequence[str] = (),
+) -> Any:
+    """Compile a function of arrays and numbers (in any nesting): traced once for each signature, then run fused.
+
+    f: the function, in plain NumPy; may be left out to decorate with options
+    fuse: False runs one kernel an equation
+    target: where it runs; "cpu"
+    static_argnames: parameters whose values are part of the program (settings, texts, sizes); they must be hashable
+
+    >>> @tj.jit
+    ... def normalize(x):
+    ...     return (x - x.mean()) / x.std()
+    >>> normalize(np.array([1.0, 3.0]))
+    array([-1.,  1.])
+    """
+    options = Options("jit", None, fuse, target, _names(static_argnames))
+    return Transformed(f, options) if f is not None else lambda function: Transformed(function, options)
+
+
+def grad(
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    *,
+    fuse: bool = True,
+    static_argnames: str | Sequence[str] = (),
+) -> Transformed:
+    """The gradient of a scalar function, as a function of the same arguments.
+
+    argnums: the positional argument to differentiate by, or several
+    has_aux: `f` returns `(value, aux)`; the result is then `(gradients, aux)`
+    Returns gradients nested like the argument (a tuple of them where `argnums` is a tuple).
+    Raises ShapeError or DTypeError where the result is no float scalar, DTypeError for an integer argument.
+
+    >>> tj.grad(lambda x: x**3)(2.0)
+    np.float64(12.0)
+    >>> tj.grad(tj.grad(lambda x: x**3))(2.0)
+    np.float64(12.0)
+    """
+    return _shared(f, _grad_options("grad", argnums, has_aux, False, fuse, "cpu", static_argnames))
+
+
+def value_and_grad(
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    *,
+    fuse: bool = True,
+    static_argnames: str | Sequence[str] = (),
+) -> Transformed:
+    """The value and the gradient of a scalar function: `(value, grads)`, `((value, aux), grads)` with has_aux.
+
+    The arguments are those of `grad`.
+
+    >>> tj.value_and_grad(lambda x, y: x * y, argnums=(0, 1))(2.0, 5.0)
+    (np.float64(10.0), (np.float64(5.0), np.float64(2.0)))
+    """
+    return _shared(f, _grad_options("value_and_grad", argnums, has_aux, True, fuse, "cpu", static_argnames))
+
+
+@overload
+def grad_jit(
+    f: Callable[..., Any],
+    *,
+    argnums: int | Sequence[int] = ...,
+    has_aux: bool = ...,
+    fuse: bool = ...,
+    target: str = ...,
+    static_argnames: str | Sequence[str] = ...,
+) -> Transformed: ...
+@overload
+def grad_jit(
+    f: None = None,
+    *,
+    argnums: int | Sequence[int] = ...,
+    has_aux: bool = ...,
+    fuse: bool = ...,
+    target: str = ...,
+    static_argnames: str | Sequence[str] = ...,
+) -> Callable[[Callable[..., Any]], Transformed]: ...
+def grad_jit(
+    f: Callable[..., Any] | None = None,
+    *,
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    fuse: bool = True,
+    target: str = "cpu",
+    static_argnames: str | Sequence[str] = (),
+) -> Any:
+    """Compile the value and the gradient of a scalar function into fused kernels; usable as a decorator.
+
+    The decorated function returns `(value, grads)`, `((value, aux), grads)` with has_aux; its `.value(...)` and
+    `.grad(...)` give one alone. `grads` is nested like the argument that `argnums` selects (a tuple for several).
+    Arrays that the function uses without taking them as arguments are read at each call.
+
+    f: the function, in plain NumPy; may be left out to decorate with options
+    argnums, has_aux: as in `grad`
+    fuse, target, static_argnames: as in `jit`
+
+    >>> @tj.grad_jit(argnums=(0, 1))
+    ... def loss(w, b, x):
+    ...     return ((x @ w + b) ** 2).mean()
+    >>> value, (dw, db) = loss(np.ones(2), 0.5, np.ones((4, 2)))
+    >>> value, dw, db
+    (np.float64(6.25), array([5., 5.]), np.float64(5.0))
+    """
+    options = _grad_options("grad_jit", argnums, has_aux, True, fuse, target, static_argnames)
+    return Transformed(f, options) if f is not None else lambda function: Transformed(function, options)
+
+
+def _grad_options(
+    api: str,
+    argnums: int | Sequence[int],
+    has_aux: bool,
+    with_value: bool,
+    fuse: bool,
+    target: str,
+    static_argnames: str | Sequence[str],
+) -> Options:
+    numbers = normalize_argnums(argnums)
+    given = numbers if isinstance(argnums, (tuple, list)) else numbers[0]
+    grad_options = GradOptions(api, given, has_aux, with_value)
+    return Options(api, grad_options, fuse, target, _names(static_argnames))
+
+
+def _names(static_argnames: str | Sequence[str]) -> tuple[str, ...]:
+    return (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)

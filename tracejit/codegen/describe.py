@@ -1,0 +1,99 @@
+"""Programs as text: the arrays of each kernel and library call, their bytes, and the plan of the workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tracejit.codegen.loops import Buffer, Combine, Kernel, Load, walk
+from tracejit.codegen.program import LibraryCall, Program, Segment, bytes_moved, kernel_traffic, nbytes
+from tracejit.ir import ArrayType, Const, Source, Var
+from tracejit.schedule.access import reaches
+
+
+def format_program(program: Program, labels: Mapping[Var, str] | None = None) -> str:
+    """What each step reads and writes, in bytes, with the user's name or line behind every array.
+
+    `labels` are the names of inputs (`params['w']`); without it their numbers must do.
+
+    >>> from tracejit.ops.reading import read_graph
+    >>> from tracejit.codegen.program import build_program
+    >>> from tracejit.schedule.fusion import schedule_graph
+    >>> graph = read_graph('''
+    ... def f(v0: 'f64[5]'):
+    ...     v1: 'f64[5]' = tanh(v0)
+    ...     return (v1,)
+    ... ''')
+    >>> print(format_program(build_program(schedule_graph(graph))))
+    kernel_0: reads 40 bytes, writes 40 bytes
+        x0    f64[5]  40 bytes  read     argument 0
+        out0  f64[5]  40 bytes  written  result 0
+    in all 80 bytes moved; workspace of 0 bytes
+    """
+    roles = _roles(program, labels or {})
+    lines: list[str] = []
+    for call in program.calls:
+        if isinstance(call, LibraryCall):
+            lines += _describe_call(call, program, roles)
+        else:
+            for kernel in call.kernels:
+                read, written = kernel_traffic(kernel)
+                lines.append(f"{kernel.name}: reads {read:,} bytes, writes {written:,} bytes")
+                lines += _table([_row(b, _use(b, kernel), roles) for b in kernel.buffers])
+    lines.append(f"in all {bytes_moved(program):,} bytes moved; workspace of {program.workspace:,} bytes")
+    places = sorted(program.offsets.items(), key=lambda item: (item[1], item[0].name))
+    lines += _table([_row(b, f"at {offset:,}", roles) for b, offset in places])
+    return "\n".join(lines)
+
+
+def _roles(program: Program, labels: Mapping[Var, str]) -> dict[Var, str]:
+    """For each array what the user knows it by: an argument, a result, or the line that made it."""
+    roles = {e.out: _line(e.source) for e in program.schedule.graph.eqns}
+    roles |= {v: labels.get(v, f"argument {k}") for k, v in enumerate(program.inputs)}
+    for k, var in enumerate(program.outputs):
+        line = roles.get(var, "")
+        roles[var] = f"result {k}" + (f", {line}" if line else "")
+    return roles
+
+
+def _line(source: Source | None) -> str:
+    return f"{source}  {source.text}".rstrip() if source is not None else ""
+
+
+def _describe_call(call: LibraryCall, program: Program, roles: Mapping[Var, str]) -> list[str]:
+    eqn = call.eqn
+    definitions = dict(program.schedule.definitions)
+    below = [r.base for a in eqn.inputs for r in reaches(a, definitions) if not isinstance(r.base, Const)]
+    read = sum(a.type.nbytes for a in eqn.inputs)
+    title = f"{eqn.primitive.name}: a library call, reads {read:,} bytes, writes {eqn.out.type.nbytes:,} bytes"
+    rows = [_row(program.buffers[v], "read", roles) for v in dict.fromkeys(below) if isinstance(v, Var)]
+    return [title, *_table([*rows, _row(program.buffers[eqn.out], "written", roles)])]
+
+
+def _use(buffer: Buffer, kernel: Kernel) -> str:
+    read = any(isinstance(s, (Load, Combine)) and s.buffer is buffer for s in walk(kernel.body))
+    if buffer not in kernel.written:
+        return "read"
+    return "read and written" if read else "written"
+
+
+def _row(buffer: Buffer, use: str, roles: Mapping[Var, str]) -> tuple[str, ...]:
+    role = roles.get(buffer.var, "") if buffer.var is not None else "kept between passes over a row"
+    return buffer.name, str(ArrayType(buffer.shape, buffer.dtype)), f"{nbytes(buffer):,} bytes", use, role
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows with their columns aligned; the column of bytes to the right."""
+    if not rows:
+        return []
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines: list[str] = []
+    for row in rows:
+        cells = [c.rjust(w) if k == 2 else c.ljust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append(("    " + "  ".join(cells)).rstrip())
+    return lines
+
+
+def count_kernels(program: Program) -> tuple[int, int]:
+    """How many kernels and how many library calls one run makes."""
+    kernels = sum(len(c.kernels) for c in program.calls if isinstance(c, Segment))
+    return kernels, sum(isinstance(c, LibraryCall) for c in program.calls)

@@ -1,0 +1,71 @@
+"""Schedules as text: each kernel with its loops and the equations in it, each library call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tracejit.ir import Eqn, Var, format_eqn, name_vars
+from tracejit.schedule.access import is_virtual
+from tracejit.schedule.fusion import KernelStep, LibraryStep, Schedule, Step
+
+AXIS_NAMES = "ijklmnpq"
+
+
+def format_schedule(schedule: Schedule) -> str:
+    """The steps in order, with the equations of each; views that a step reads through are listed with it.
+
+    >>> from tracejit.ops.reading import read_graph
+    >>> from tracejit.schedule.fusion import schedule_graph
+    >>> graph = read_graph('''
+    ... def f(v0: 'f64[5]'):
+    ...     v1: 'f64[5]' = tanh(v0)
+    ...     v2: 'f64' = reduce_sum(v1, axes=(0,))
+    ...     return (v2,)
+    ... ''')
+    >>> print(format_schedule(schedule_graph(graph)))
+    kernel_0 over i[5]
+        v1: 'f64[5]' = tanh(v0)
+        v2: 'f64' = reduce_sum(v1, axes=(0,))  # stored
+    """
+    names = name_vars(schedule.graph)
+    blocks: list[str] = []
+    kernels = 0
+    for step in schedule.steps:
+        if isinstance(step, KernelStep):
+            title, stored = f"kernel_{kernels} {describe_axes(step)}", step.stored
+            kernels += 1
+        else:
+            title, stored = f"library call: {step.eqn.primitive.name}", frozenset[Var]()
+        lines = [_equation_line(eqn, names, eqn.out in stored) for eqn in equations_of(step, schedule)]
+        blocks.append("\n".join([title, *lines]))
+    return "\n".join(blocks) or "nothing to run"
+
+
+def describe_axes(step: KernelStep) -> str:
+    """`over i[5], j[3]`: the axes of the nest with their sizes, the outermost first."""
+    axes = [
+        f"{AXIS_NAMES[k] if k < len(AXIS_NAMES) else f'i{k}'}[{step.group.extents[axis]}]"
+        for k, axis in enumerate(step.order)
+    ]
+    return "over " + ", ".join(axes) if axes else "over nothing: scalars"
+
+
+def equations_of(step: Step, schedule: Schedule) -> list[Eqn]:
+    """The equations that a step computes and the views it reads through, in the order of the graph."""
+    eqns = [step.eqn] if isinstance(step, LibraryStep) else list(step.group.eqns.values())
+    wanted = {e.out for e in eqns}
+    waiting = list(eqns)
+    while waiting:
+        for atom in waiting.pop().inputs:
+            below = schedule.definitions.get(atom) if isinstance(atom, Var) else None
+            if below is not None and is_virtual(below) and below.out not in wanted:
+                wanted.add(below.out)
+                waiting.append(below)
+    return [e for e in schedule.graph.eqns if e.out in wanted]
+
+
+def _equation_line(eqn: Eqn, names: Mapping[Var, str], is_stored: bool) -> str:
+    text = format_eqn(eqn, dict(names))
+    if is_stored:
+        text += "  stored" if "  # " in text else "  # stored"
+    return f"    {text}"
