@@ -1,4 +1,4 @@
-"""The programs that are measured: plain NumPy code, its value and gradient by hand, and inputs of a given size."""
+"""The programs that are measured: plain NumPy code, value and gradient by hand, inputs of given sizes."""
 
 from __future__ import annotations
 

@@ -10,11 +10,10 @@ from typing import Any, overload
 
 from tracejit.api.lowering import GradOptions, Lowered, lower_grad, lower_value, simplified
 from tracejit.api.programs import Program, Programs, shared_programs
-from tracejit.api.signature import Call, Parameters, call_key, describe_leaves, normalize_argnums
+from tracejit.api.signature import Call, Parameters, call_key, describe_arguments, normalize_argnums
 from tracejit.errors import ArgumentError, UnsupportedError
 from tracejit.frontend import Tracer, embed, entering, find_roots
 from tracejit.ir import current_builder
-from tracejit.pytree import flatten
 from tracejit.runtime import stats
 
 
@@ -70,16 +69,14 @@ class Transformed:
         if current_builder() is not None:
             return self._call_in_trace(args, kwargs)
         if not kwargs and self._is_plain and len(args) > self._needed:
-            leaves, treedef = flatten(args)
-            parts: list[Any] = [treedef]
-            if describe_leaves(leaves, parts):
-                for program in self._programs.table.get(tuple(parts), ()):
+            leaves: list[Any] = []
+            key: list[Any] = []
+            if describe_arguments(args, leaves, key):
+                for program in self._programs.table.get(tuple(key), ()):
                     if program.is_valid():
                         stats.record_hit()
                         return program(leaves)
-            call = Call(leaves, treedef, False, (), self._parameters)
-        else:
-            call = self._parameters.read(args, kwargs, self._needed)
+        call = self._parameters.read(args, kwargs, self._needed)
         return self._program_for(call)(call.leaves)
 
     def _program_for(self, call: Call) -> Program:

@@ -37,6 +37,30 @@ def describe_leaves(leaves: list[Any], key: list[Any]) -> bool:
     return True
 
 
+def describe_arguments(args: tuple[Any, ...], leaves: list[Any], key: list[Any]) -> bool:
+    """Flatten positional arguments into `leaves` and append to `key` what they are: the way of every call.
+
+    The key is that of `call_key`; False where a leaf is neither an array nor a number.
+    """
+    for x in args:
+        cls = type(x)
+        if cls is _ndarray:
+            key.append(x.dtype)
+            key.append(x.shape)
+            leaves.append(x)
+        elif cls in SCALAR_TYPES:
+            key.append(cls)
+            leaves.append(x)
+        else:
+            inner, treedef = flatten(x)
+            if treedef.kind != "leaf":
+                key.append(treedef)
+            if not describe_leaves(inner, key):
+                return False
+            leaves += inner
+    return True
+
+
 @dataclass(frozen=True)
 class Call:
     """The arguments of one call: `leaves` are what a trace sees, `statics` the (name, value) pairs that it is for.
@@ -229,12 +253,18 @@ class Parameters:
 
 def call_key(call: Call) -> tuple[Any, ...] | None:
     """What calls must share to run the same program; None where a leaf is not an array or number."""
-    key: list[Any] = [call.treedef]
+    key: list[Any] = [(name, type(value), value) for name, value in call.statics]
     if call.has_keywords:
-        key.append("keywords")
-    for name, value in call.statics:
-        key.append((name, type(value), value))
-    return tuple(key) if describe_leaves(call.leaves, key) else None
+        key.append(call.treedef)
+        return tuple(key) if describe_leaves(call.leaves, key) else None
+    start = 0
+    for child in call.positional():
+        if child.kind != "leaf":
+            key.append(child)
+        if not describe_leaves(call.leaves[start : start + child.num_leaves], key):
+            return None
+        start += child.num_leaves
+    return tuple(key) if describe_leaves(call.leaves[start:], key) else None
 
 
 def normalize_argnums(argnums: Any) -> tuple[int, ...]:

@@ -10,10 +10,10 @@ from tracejit.ir import ArrayType, Const, Source, Var
 from tracejit.schedule.access import reaches
 
 
-def format_program(program: Program, labels: Mapping[Var, str] | None = None) -> str:
+def format_program(program: Program, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> str:
     """What each step reads and writes, in bytes, with the user's name or line behind every array.
 
-    `labels` are the names of inputs (`params['w']`); without it their numbers must do.
+    `inputs` and `outputs` are what the user calls them (`params['w']`); without these their numbers must do.
 
     >>> from tracejit.ops.reading import read_graph
     >>> from tracejit.codegen.program import build_program
@@ -29,7 +29,7 @@ def format_program(program: Program, labels: Mapping[Var, str] | None = None) ->
         out0  f64[5]  40 bytes  written  result 0
     in all 80 bytes moved; workspace of 0 bytes
     """
-    roles = _roles(program, labels or {})
+    roles = _roles(program, inputs, outputs)
     lines: list[str] = []
     for call in program.calls:
         if isinstance(call, LibraryCall):
@@ -45,13 +45,14 @@ def format_program(program: Program, labels: Mapping[Var, str] | None = None) ->
     return "\n".join(lines)
 
 
-def _roles(program: Program, labels: Mapping[Var, str]) -> dict[Var, str]:
+def _roles(program: Program, inputs: Sequence[str], outputs: Sequence[str]) -> dict[Var, str]:
     """For each array what the user knows it by: an argument, a result, or the line that made it."""
     roles = {e.out: _line(e.source) for e in program.schedule.graph.eqns}
-    roles |= {v: labels.get(v, f"argument {k}") for k, v in enumerate(program.inputs)}
+    for k, var in enumerate(program.inputs):
+        roles[var] = inputs[k] if inputs else f"argument {k}"
     for k, var in enumerate(program.outputs):
         line = roles.get(var, "")
-        roles[var] = f"result {k}" + (f", {line}" if line else "")
+        roles[var] = (outputs[k] if outputs else f"result {k}") + (f"  ({line})" if line else "")
     return roles
 
 

@@ -38,8 +38,7 @@ class Scalar:
 class Buffer:
     """An array in memory as the kernel sees it.
 
-    var: the variable it holds, None for scratch; shape: its extents; role: "input", "output", "temp", "scratch"
-    (which of the first three is decided by the program)
+    var: the variable it holds, None for a scratch row; shape: its extents; name: given by the program
     """
 
     var: Var | None

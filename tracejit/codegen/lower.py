@@ -2,8 +2,8 @@
 
 At each depth the equations that live there are placed, then one loop holds everything deeper that can run
 together, then again: a softmax row becomes max, then sum, then the results, in three passes over a row that
-stays in cache. A value of an earlier pass is loaded back if it is stored, computed again if cheap, and kept in
-a scratch row otherwise.
+stays in cache. A value of an earlier pass is loaded back if it is stored, computed again if cheap, and
+kept in a scratch row otherwise.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class _Block:
 class Lowering:
     """Builds the kernel of one step."""
 
-    def __init__(self, step: KernelStep, definitions: Mapping[Var, Eqn], name: str, buffers: dict[Var, Buffer]) -> None:
+    def __init__(
+        self, step: KernelStep, definitions: Mapping[Var, Eqn], name: str, buffers: dict[Var, Buffer]
+    ) -> None:
         self.group = step.group
         self.order = step.order
         self.stored = step.stored
@@ -83,7 +85,7 @@ class Lowering:
         self.kernel.buffers = [b for b in self.kernel.buffers if b in read]
         return self.kernel
 
-    # --- placing equations -----------------------------------------------------------------------------------
+    # --- placing equations ----------------------------------------------------------------------------
 
     def _ordered(self, axes: Iterable[int | None]) -> tuple[int, ...]:
         wanted = set(axes)
@@ -153,7 +155,7 @@ class Lowering:
         raw = Scalar("acc", (accumulator,), _accumulated_dtype(eqn), len(prefix))
         self.finish(eqn, self.language.cast(self.language.wrap(raw), eqn.out.type.dtype).scalar)
 
-    # --- equations -------------------------------------------------------------------------------------------
+    # --- equations ------------------------------------------------------------------------------------
 
     def place(self, eqn: Eqn, prefix: tuple[int, ...]) -> None:
         """Compute one equation in the innermost block."""
@@ -244,7 +246,7 @@ class Lowering:
             self.kernel.checks_indices = True
         return Index.factor(Loaded(block.known[key]))
 
-    # --- reading ---------------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------------
 
     def read(self, atom: Atom, index: tuple[Index, ...], guards: tuple[Guard, ...] = ()) -> Scalar:
         """The element of `atom` at `index`; zero where a guard fails."""
@@ -339,7 +341,7 @@ class Lowering:
             statements.append(Store(buffer, index, scalar))
         return self.load(self.scratch[var], index, ())
 
-    # --- scalars ---------------------------------------------------------------------------------------------
+    # --- scalars --------------------------------------------------------------------------------------
 
     def emit(self, op: str, args: tuple[Any, ...], dtype: np.dtype[Any]) -> Scalar:
         """A scalar in the outermost block where its operands are known."""

@@ -1,4 +1,4 @@
-"""Loop nests printed as Python source: what Numba compiles, what `tj.inspect` shows, and what plain Python runs.
+"""Loop nests printed as Python source: Numba compiles it, `tj.inspect` shows it, plain Python runs it.
 
 Enters: `Kernel`s. Leaves: the text of one module whose `program(ip, fp)` runs the kernels of a segment; `ip`
 holds object addresses, sizes and strides, `fp` constants, so that the text is the same for every size.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -35,19 +35,33 @@ from tracejit.ir import DTYPE_NAMES, Source
 from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, Quotient, Remainder
 
 INDENT = "    "
-INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+INFIX = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "eq": "==",
+    "ne": "!=",
+}
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 BITWISE = {"and": "&", "or": "|", "xor": "^"}
 LOGICAL = {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
 RENAMED = {"abs": "absolute"}
-IN_MATH = frozenset({"exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "tanh", "sinh", "cosh"})
+IN_MATH = frozenset(
+    {"exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "tanh", "sinh", "cosh"}
+)
 
 
 @dataclass(frozen=True)
 class KernelText:
     """A printed kernel: its function text and its arguments in order.
 
-    strides: `(buffer, dimension)` pairs whose element strides are arguments; symbols: names of sizes and constants
+    strides: `(buffer, dimension)` pairs whose element strides are arguments
+    symbols: names of sizes and constants
     """
 
     kernel: Kernel
@@ -84,7 +98,7 @@ class KernelPrinter:
         described = [f"{INDENT}# {line}" for line in describe_buffers(self.kernel)]
         return KernelText(self.kernel, "\n".join([header, *described, *self.lines]), strides, symbols)
 
-    # --- statements ------------------------------------------------------------------------------------------
+    # --- statements -----------------------------------------------------------------------------------
 
     def put(self, depth: int, text: str, source: Source | None = None) -> None:
         line = INDENT * depth + text
@@ -112,7 +126,8 @@ class KernelPrinter:
             Combine: self.combine,
             Loop: self.loop,
         }
-        handlers[type(statement)](statement, depth)
+        print_it = cast("Callable[[Any, int], None]", handlers[type(statement)])
+        print_it(statement, depth)
 
     def compute(self, s: Compute, depth: int) -> None:
         if s.scalar.op == "guard" and self.inside and not self.remaining_guards(s.scalar.args):
@@ -172,7 +187,9 @@ class KernelPrinter:
             count *= n
         value = self.typed(neutral(s.reducer, s.buffer.dtype), s.buffer.dtype)
         self.put(depth, f"for i in range({self.symbols.size(count)}):")
-        self.put(depth + 1, f"{s.buffer.name}[i] = {f'to_u8({value})' if s.buffer.dtype.kind == 'b' else value}")
+        self.put(
+            depth + 1, f"{s.buffer.name}[i] = {f'to_u8({value})' if s.buffer.dtype.kind == 'b' else value}"
+        )
 
     def combine(self, s: Combine, depth: int) -> None:
         place = self.memory(s.buffer, s.index)
@@ -187,14 +204,16 @@ class KernelPrinter:
         if reducer in ("any", "all"):
             return f"{'logical_or' if reducer == 'any' else 'logical_and'}({old}, {value})"
         if dtype.kind == "b":
-            reducer = {"sum": "logical_or", "prod": "logical_and", "max": "logical_or", "min": "logical_and"}[reducer]
+            reducer = {"sum": "logical_or", "prod": "logical_and", "max": "logical_or", "min": "logical_and"}[
+                reducer
+            ]
             return f"{reducer}({old}, {value})"
         return f"{names[reducer]}({old}, {value})"
 
-    # --- loops -----------------------------------------------------------------------------------------------
+    # --- loops ----------------------------------------------------------------------------------------
 
     def loop(self, s: Loop, depth: int) -> None:
-        """A loop; an innermost one whose guards bound its axis runs in three parts, the middle one unguarded."""
+        """A loop; an innermost one with guards on axes runs in three parts, the middle one unguarded."""
         axis = self.name_axis(s.axis)
         extent = self.symbols.size(s.extent)
         innermost = not any(isinstance(x, Loop) for x in s.body)
@@ -245,7 +264,7 @@ class KernelPrinter:
             return list(guards)
         return [g for g in guards if g.op != ">=" or g.index.single_axis() is None]
 
-    # --- expressions -----------------------------------------------------------------------------------------
+    # --- expressions ----------------------------------------------------------------------------------
 
     def expression(self, scalar: Scalar) -> str:
         op, args = scalar.op, scalar.args
@@ -253,7 +272,12 @@ class KernelPrinter:
             return self.cast(self.index(args[0]), np.dtype(np.int64), scalar.dtype)
         if op == "guard":
             return self.conditions(self.remaining_guards(args))
-        if op == "select" and self.inside and args[0].op == "guard" and not self.remaining_guards(args[0].args):
+        if (
+            op == "select"
+            and self.inside
+            and args[0].op == "guard"
+            and not self.remaining_guards(args[0].args)
+        ):
             return self.value(args[1])
         values = [self.value(a) for a in args]
         if op == "cast":
@@ -294,7 +318,7 @@ class KernelPrinter:
         return self.names[scalar]
 
     def typed(self, value: Any, dtype: np.dtype[Any]) -> str:
-        return self.symbols.constant(np.asarray(value).astype(dtype)[()])
+        return self.symbols.constant(dtype.type(np.asarray(value).astype(dtype)))
 
     def conditions(self, guards: Sequence[Guard]) -> str:
         return " and ".join(self.condition(g) for g in guards) or "True"
@@ -304,7 +328,11 @@ class KernelPrinter:
         if guard.op == ">=" and affine is not None and abs(affine[1]) == 1:
             axis, sign, constant = affine
             name = self.name_axis(axis)
-            return f"{name} >= {self.symbols.size(-constant)}" if sign > 0 else f"{name} <= {self.symbols.size(constant)}"
+            return (
+                f"{name} >= {self.symbols.size(-constant)}"
+                if sign > 0
+                else f"{name} <= {self.symbols.size(constant)}"
+            )
         return f"{self.index(guard.index)} {guard.op} 0"
 
     def index(self, index: Index) -> str:
@@ -334,7 +362,11 @@ class KernelPrinter:
 
     def address(self, buffer: Buffer, index: tuple[Index, ...]) -> str:
         if buffer in self.strided and len(index) == len(buffer.shape):
-            parts = [f"({self.index(k)}) * {self.stride(buffer, d)}" for d, k in enumerate(index) if k.terms or k.constant]
+            parts = [
+                f"({self.index(k)}) * {self.stride(buffer, d)}"
+                for d, k in enumerate(index)
+                if k.terms or k.constant
+            ]
             return " + ".join(parts) or "0"
         if len(index) != len(buffer.shape):
             return self.index(index[0])  # a position in the flat array
@@ -343,7 +375,7 @@ class KernelPrinter:
             position = position * n + k
         return self.index(position)
 
-    # --- names -----------------------------------------------------------------------------------------------
+    # --- names ----------------------------------------------------------------------------------------
 
     def define(self, scalar: Scalar) -> str:
         """A new name each time: a name that is assigned again in a copy of a loop body costs Numba dearly."""
@@ -383,7 +415,8 @@ class ProgramText:
 
     `checks`: the index checks, in the order of the numbers that they leave in the status word.
     `slots`: what each entry of `ip` after the first (the segment) holds: ("array", buffer) the address of the
-    array object, ("temp", buffer) a byte offset into the workspace, ("size", value), ("stride", buffer, dimension)
+    array object, ("temp", buffer) a byte offset into the workspace, ("size", value), ("stride", buffer,
+    dimension)
     """
 
     text: str
@@ -401,8 +434,8 @@ def print_program(
 ) -> ProgramText:
     """The module of all kernels and the entry that runs one segment of them.
 
-    `resident` buffers live in the workspace (slot kind "temp"), the others are array objects. `data_offset` is
-    where an array object keeps the address of its data.
+    `resident` buffers live in the workspace (slot kind "temp"), the others are array objects. `data_offset`
+    is where an array object keeps the address of its data.
     """
     symbols = Symbols(literal_limit)
     texts = [[KernelPrinter(k, symbols, strided).run() for k in segment] for segment in segments]
@@ -436,5 +469,7 @@ def print_program(
         if not segment:
             lines.append(f"{INDENT * 2}pass")
     functions = [text.text for segment in texts for text in segment]
-    module = "\n\n\n".join([*functions, "\n".join(lines)]) + "\n"
+    # No two arrays of a kernel overlap where one is written: outputs and temporaries are fresh.
+    names = "".join(f"{text.kernel.name!r}, " for segment in texts for text in segment)
+    module = "\n\n\n".join([f"NOALIAS = ({names.rstrip()})", *functions, "\n".join(lines)]) + "\n"
     return ProgramText(module, tuple(slots), tuple(symbols.constants), tuple(symbols.checks))

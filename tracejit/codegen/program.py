@@ -1,4 +1,4 @@
-"""From a schedule to a program: kernels lowered, arrays given their places, temporaries packed into one workspace."""
+"""From a schedule to a program: kernels lowered, arrays placed, temporaries packed into one workspace."""
 
 from __future__ import annotations
 
@@ -99,7 +99,10 @@ def _library_buffers(eqn: Eqn, definitions: dict[Var, Eqn], buffers: dict[Var, B
 
 
 def _name_buffers(
-    schedule: Schedule, buffers: dict[Var, Buffer], outputs: tuple[Var, ...], calls: list[Segment | LibraryCall]
+    schedule: Schedule,
+    buffers: dict[Var, Buffer],
+    outputs: tuple[Var, ...],
+    calls: list[Segment | LibraryCall],
 ) -> None:
     """x0, x1, ... for inputs, out0, ... for outputs, t.. for temporaries, row.. for scratch."""
     for k, var in enumerate(schedule.graph.inputs):

@@ -30,7 +30,9 @@ class ScalarRef:
     def dtype(self) -> np.dtype[Any]:
         return self.scalar.dtype
 
-    def _binary(self, op: str, other: Any, reverse: bool = False, out: np.dtype[Any] | None = None) -> ScalarRef:
+    def _binary(
+        self, op: str, other: Any, reverse: bool = False, out: np.dtype[Any] | None = None
+    ) -> ScalarRef:
         right = self.language.like(other, self)
         left, right = (right, self) if reverse else (self, right)
         return self.language.make(op, left, right, dtype=out or self.dtype)

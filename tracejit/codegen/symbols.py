@@ -1,6 +1,6 @@
 """Sizes are data: integers and constants of a trace become named run-time arguments, in order of first use.
 
-Two traces of one function at different sizes print the same text and differ only in the values collected here.
+Two traces of one function at different sizes print the same text and differ only in the values here.
 """
 
 from __future__ import annotations

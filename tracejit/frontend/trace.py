@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,7 @@ class Trace:
     captures: concrete arrays, and values of enclosing traces, that the function used besides its arguments
     frozen: arrays whose content shaped the graph
     scalars: NumPy scalars that became constants
+    seconds: how long the function ran
     """
 
     graph: Graph
@@ -46,6 +48,7 @@ class Trace:
     captures: tuple[Any, ...]
     frozen: tuple[np.ndarray[Any, Any], ...]
     scalars: tuple[np.generic, ...]
+    seconds: float = 0.0
 
 
 def argument_of(leaf: Any) -> Argument:
@@ -68,6 +71,7 @@ def trace(function: Callable[..., Any], arguments: Sequence[Argument], name: str
 
     Whatever `function` raises comes out as it is; the traces that enclose this one are unharmed.
     """
+    started = time.perf_counter()
     builder = Builder(name)
     builder.trace_sources = True
     if current_builder() is None:
@@ -83,6 +87,7 @@ def trace(function: Callable[..., Any], arguments: Sequence[Argument], name: str
         tuple(outer for outer, _ in builder.lifted.values()),
         tuple(builder.frozen),
         tuple(observed_scalars().values()),
+        time.perf_counter() - started,
     )
 
 

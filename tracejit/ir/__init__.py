@@ -1,9 +1,17 @@
-"""The intermediate representation: types, primitives, equations, graphs; building, printing, checking, running them.
+"""The intermediate representation: types, primitives, equations, graphs; to build, print, check and run them.
 
 Enters: nothing but NumPy. Leaves: `Graph`, the one structure that every later stage reads and writes.
 """
 
-from tracejit.ir.builder import Builder, building, calling, current_builder, is_active, open_builders, substitute
+from tracejit.ir.builder import (
+    Builder,
+    building,
+    calling,
+    current_builder,
+    is_active,
+    open_builders,
+    substitute,
+)
 from tracejit.ir.evaluate import evaluate
 from tracejit.ir.graph import Atom, Const, Eqn, Graph, Var, atom_key, constant, eqn_key, uses
 from tracejit.ir.primitive import Kind, Primitive

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,11 +101,13 @@ class Builder:
         env: dict[Var, Atom] = dict(zip(graph.inputs, args, strict=True))
         for eqn in graph.eqns:
             with self.at(eqn.source):
-                env[eqn.out] = self.emit(eqn.primitive, [substitute(env, a) for a in eqn.inputs], dict(eqn.params))
+                env[eqn.out] = self.emit(
+                    eqn.primitive, [substitute(env, a) for a in eqn.inputs], dict(eqn.params)
+                )
         return [substitute(env, a) for a in graph.outputs]
 
     @contextlib.contextmanager
-    def at(self, source: Source | None) -> Iterator[None]:
+    def at(self, source: Source | None) -> Generator[None]:
         """Emit equations as of the given user line."""
         previous, self.source = self.source, source or self.source
         try:
@@ -133,7 +135,7 @@ _stack = _Stack()
 
 
 @contextlib.contextmanager
-def building(builder: Builder) -> Iterator[Builder]:
+def building(builder: Builder) -> Generator[Builder]:
     """Make `builder` the one that operations emit into, on this thread, until the block ends."""
     _stack.builders.append(builder)
     try:
@@ -149,7 +151,7 @@ def current_builder() -> Builder | None:
 
 
 @contextlib.contextmanager
-def calling(name: str) -> Iterator[None]:
+def calling(name: str) -> Generator[None]:
     """Equations emitted in the block belong to one call by the user; the outermost block names it."""
     builder = current_builder()
     if builder is None or builder.call is not None:

@@ -45,7 +45,7 @@ def constant(value: Any, dtype: Any) -> Const:
     """A rank-0 constant of the given dtype."""
     dtype = np.dtype(dtype)
     with np.errstate(all="ignore"):
-        return Const(np.asarray(value).astype(dtype)[()], ArrayType((), dtype))
+        return Const(dtype.type(np.asarray(value).astype(dtype)), ArrayType((), dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,11 @@ def atom_key(atom: Atom) -> Any:
 
 def eqn_key(primitive: Primitive, inputs: Iterable[Atom], params: Mapping[str, Any]) -> Any:
     """Hashable identity of what an equation computes."""
-    return (primitive, tuple(atom_key(a) for a in inputs), tuple(sorted(params.items(), key=lambda kv: kv[0])))
+    return (
+        primitive,
+        tuple(atom_key(a) for a in inputs),
+        tuple(sorted(params.items(), key=lambda kv: kv[0])),
+    )
 
 
 def uses(graph: Graph) -> dict[Var, int]:

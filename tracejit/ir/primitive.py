@@ -45,11 +45,12 @@ class Primitive:
     vjp(ct, primals, out, needed, **params) -> tuple[Value | None, ...]
         one cotangent an operand; `needed[k]` says whether anyone will look at it
     body(s, *scalars, **params) -> scalar     ELEMENTWISE: the scalar program
-    index(i, in_types, out_type, **params)    VIEW: `[(operand, in_index, guards), ...]`; the first entry whose
-        guards all hold gives the element, zero when none does; `i` is a tuple of index expressions
-    reducer                                   INDEX: "sum" for a scatter, None for a gather; REDUCTION: "sum", "prod", "max", "min", "any", "all", "argmax", "argmin"
-    position(i, out_type, **params)           VIEW without operands (`iota`): the element, as an index expression
-    evaluate_into(out, *arrays, **params)     LIBRARY, CONTRACTION: the call with its result in `out` (contiguous)
+    index(i, in_types, out_type, **params)    VIEW: `[(operand, in_index, guards), ...]`; the first entry
+        whose guards all hold gives the element, zero when none does; `i` is a tuple of index expressions
+    reducer                                   INDEX: "sum" for a scatter, None for a gather;
+        REDUCTION: "sum", "prod", "max", "min", "any", "all", "argmax", "argmin"
+    position(i, out_type, **params)           VIEW without operands (`iota`): the element, as an index
+    evaluate_into(out, *arrays, **params)     LIBRARY, CONTRACTION: the call, its result into `out`
     identity_axes(in_types, out_type, **params)
         VIEW that only moves, adds or drops whole axes: for each operand dimension the output dimension
         it becomes, or None for a dropped dimension of size 1; the result None where it moves more than axes

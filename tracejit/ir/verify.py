@@ -16,7 +16,9 @@ def verify(graph: Graph, stage: str = "graph") -> Graph:
     """
     for message in _faults(graph):
         excerpt = "\n".join(format_graph_safely(graph).splitlines()[:12])
-        raise InternalError(f"{stage}: {message}\n{excerpt}", hint="this is a bug of tracejit; please report it")
+        raise InternalError(
+            f"{stage}: {message}\n{excerpt}", hint="this is a bug of tracejit; please report it"
+        )
     return graph
 
 
@@ -24,7 +26,9 @@ def format_graph_safely(graph: Graph) -> str:
     try:
         return format_graph(graph)
     except KeyError:
-        return "\n".join(f"{e.primitive.name}({', '.join(str(a.type) for a in e.inputs)})" for e in graph.eqns)
+        return "\n".join(
+            f"{e.primitive.name}({', '.join(str(a.type) for a in e.inputs)})" for e in graph.eqns
+        )
 
 
 def _faults(graph: Graph) -> Iterator[str]:

@@ -301,10 +301,9 @@ def inner(a: Any, b: Any, /) -> Value:
 def vdot(a: Any, b: Any, /) -> Value:
     """`np.vdot`: products summed over all elements, in row-major order."""
     x, y = promote_pair("vdot", a, b)
-    x, y = reshape(x, (x.size,)), reshape(y, (y.size,))
     if x.size != y.size:
         raise ShapeError(f"vdot: sizes differ, {x.type} and {y.type}")
-    return dot_product(x, y, ((0,), (0,)), ((), ()))
+    return dot_product(reshape(x, (x.size,)), reshape(y, (y.size,)), ((0,), (0,)), ((), ()))
 
 
 @implements(np.outer)

@@ -115,7 +115,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Va
         return _vector_norm(value, ord, axes, bool(keepdims))
     if len(axes) == 2:
         return _matrix_norm(value, ord, axes, bool(keepdims))
-    raise ShapeError("norm: Improper number of dimensions to norm.")
+    raise ShapeError(f"norm: vectors have one axis and matrices two, not {len(axes)}", hint="give axis=")
 
 
 @implements(np.linalg.vector_norm)
@@ -173,7 +173,8 @@ def matrix_power(a: Any, n: Any) -> Value:
     exponent = static_int(n, "matrix_power: n")
     if exponent < 0:
         raise UnsupportedError(
-            "matrix_power: negative exponents are not supported yet", hint="np.linalg.inv is missing"
+            "matrix_power: negative exponents are not supported yet",
+            hint="invert the matrix outside the traced function and pass the inverse",
         )
     if exponent == 0:
         return _identity(x.shape, x.dtype)

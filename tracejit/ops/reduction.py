@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -103,11 +104,11 @@ reduce_prod = primitive(
 # --- extrema -----------------------------------------------------------------------------------------------
 
 
-def _infer_extremum(t: ArrayType, axes: Axes) -> ArrayType:
+def _infer_extremum(name: str, t: ArrayType, axes: Axes) -> ArrayType:
     result = _infer_reduction(t, axes)
     if any(t.shape[k] == 0 for k in axes):
         raise ShapeError(
-            f"max/min: {t} has no elements along axes {list(axes)}, and no largest or smallest one",
+            f"{name}: {t} has no elements along axes {list(axes)}",
             hint="give initial=, the result for no elements",
         )
     return result
@@ -148,7 +149,7 @@ def _extremum_rules(beyond: Callable[[Value, Value], Value]) -> dict[str, Callab
 reduce_max = primitive(
     "reduce_max",
     Kind.REDUCTION,
-    infer=_infer_extremum,
+    infer=functools.partial(_infer_extremum, "max"),
     evaluate=lambda x, axes: np.max(x, axis=axes),
     reducer="max",
     **_extremum_rules(lambda x, wide: x < wide),
@@ -156,33 +157,33 @@ reduce_max = primitive(
 reduce_min = primitive(
     "reduce_min",
     Kind.REDUCTION,
-    infer=_infer_extremum,
+    infer=functools.partial(_infer_extremum, "min"),
     evaluate=lambda x, axes: np.min(x, axis=axes),
     reducer="min",
     **_extremum_rules(lambda x, wide: x > wide),
 )
 
 
-def _infer_position(t: ArrayType, axes: Axes) -> ArrayType:
+def _infer_position(name: str, t: ArrayType, axes: Axes) -> ArrayType:
     result = _infer_reduction(t, axes)
     if len(axes) != 1:
-        raise ShapeError(f"argmax/argmin: one axis is needed, got {list(axes)}")
+        raise ShapeError(f"{name}: one axis is needed, got {list(axes)}")
     if t.shape[axes[0]] == 0:
-        raise ShapeError(f"argmax/argmin: {t} has no elements along axis {axes[0]}")
+        raise ShapeError(f"{name}: {t} has no elements along axis {axes[0]}")
     return result.with_dtype(np.int64)
 
 
 reduce_argmax = primitive(
     "argmax",
     Kind.REDUCTION,
-    infer=_infer_position,
+    infer=functools.partial(_infer_position, "argmax"),
     evaluate=lambda x, axes: np.argmax(x, axis=axes[0]),
     reducer="argmax",
 )
 reduce_argmin = primitive(
     "argmin",
     Kind.REDUCTION,
-    infer=_infer_position,
+    infer=functools.partial(_infer_position, "argmin"),
     evaluate=lambda x, axes: np.argmin(x, axis=axes[0]),
     reducer="argmin",
 )

@@ -100,12 +100,14 @@ def _pull_sign(b: Rewriter, primitive: Primitive, x: Atom, y: Atom) -> Atom | No
 
 
 def _has_exact_reciprocal(value: Any) -> bool:
-    """A power of two whose reciprocal is a normal number."""
+    """A power of two, up to 4, whose reciprocal is a normal number.
+
+    A larger one may be a size: were 1 / 64 a product and 1 / 63 a quotient, another batch would compile again.
+    """
     number = float(value)
     if not math.isfinite(number) or abs(math.frexp(number)[0]) != 0.5:
         return False
-    smallest = float(np.finfo(value.dtype).tiny)
-    return smallest <= abs(number) <= 1 / smallest
+    return float(np.finfo(value.dtype).tiny) <= abs(number) <= 4
 
 
 def _divide(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:

@@ -141,7 +141,7 @@ def _push_padding(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Par
     if outside == 0:
         return padded
     inside = pad(b.splat(True, x.type.with_dtype(np.bool_)))
-    return b.call(select, inside, padded, b.splat(0, result))
+    return b.apply(select, inside, padded, b.splat(0, result))
 
 
 def _padded(

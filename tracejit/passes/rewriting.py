@@ -150,7 +150,7 @@ class Rewriter(Builder):
         """`value` repeated over an array type."""
         return self.broadcast(constant(value, type.dtype), type.shape, ())
 
-    def call(self, operation: Any, *inputs: Atom, **params: Any) -> Atom:
+    def apply(self, operation: Any, *inputs: Atom, **params: Any) -> Atom:
         """Emit an equation of a declared operation (or of a primitive)."""
         return self.emit(getattr(operation, "primitive", operation), inputs, params)
 

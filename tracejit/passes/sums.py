@@ -83,7 +83,7 @@ def _of_broadcast(b: Rewriter, primitive: Primitive, eqn: Eqn, axes: Axes) -> At
         return None
     reduced = _reduce(b, primitive, x, tuple(k for k, d in enumerate(dims) if d in axes))
     if primitive is _SUM and count != 1:
-        reduced = b.call(arithmetic.multiply, reduced, b.splat(count, reduced.type))
+        reduced = b.apply(arithmetic.multiply, reduced, b.splat(count, reduced.type))
     kept = _kept(len(shape), axes)
     left = tuple(kept.index(d) for d in dims if d not in axes)
     return b.broadcast(reduced, tuple(shape[k] for k in kept), left)
@@ -93,7 +93,7 @@ def _of_sign(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) 
     eqn = b.defined_by(inputs[0], arithmetic.negative.primitive)
     if eqn is None:
         return None
-    return b.call(arithmetic.negative, _reduce(b, primitive, eqn.inputs[0], params["axes"]))
+    return b.apply(arithmetic.negative, _reduce(b, primitive, eqn.inputs[0], params["axes"]))
 
 
 def _of_padding(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:

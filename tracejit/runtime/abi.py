@@ -1,4 +1,4 @@
-"""Where CPython keeps the address of an array's data inside the array object, checked before it is relied on."""
+"""Where an array object keeps the address of its data, checked before it is relied on."""
 
 from __future__ import annotations
 

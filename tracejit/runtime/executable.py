@@ -1,4 +1,4 @@
-"""Running a program on NumPy arrays: layouts checked, native code bound once a layout, tables filled each call."""
+"""Running a program on NumPy arrays: native code bound once a layout, argument tables filled each call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORKSPACE_KEPT = 256 * 2**20  # bytes: a larger workspace is given back after ea
 class Bound:
     """A program for one set of layouts.
 
-    template: the int64 table with sizes and offsets filled in; slots to fill at each call are listed beside it:
+    template: the int64 table with sizes and offsets filled in; slots to fill at each call are beside it:
     `inputs`/`outputs`/`others` pair a table position with an input number, output number or variable;
     `strides` hold (position, input number, dimension).
     """

@@ -87,7 +87,9 @@ class _Grouping:
 
     def add(self, number: int, eqn: Eqn, fuse: bool) -> None:
         if is_library(eqn):
-            needs = {r.base for a in eqn.inputs for r in reaches(a, self.definitions) if isinstance(r.base, Var)}
+            needs = {
+                r.base for a in eqn.inputs for r in reaches(a, self.definitions) if isinstance(r.base, Var)
+            }
             self._enter(number, _Node(Group({number: eqn}), eqn, needs))
             return
         group = single(number, eqn, self.definitions)
@@ -127,7 +129,9 @@ class _Grouping:
         """Merge a new group with its producers, the latest first."""
         tried: set[int] = set()
         while True:
-            candidates = [k for k in self.dependencies(key) if k not in tried and self.nodes[k].library is None]
+            candidates = [
+                k for k in self.dependencies(key) if k not in tried and self.nodes[k].library is None
+            ]
             if not candidates:
                 return
             other = max(candidates, key=lambda k: max(self.nodes[k].group.eqns))
@@ -229,7 +233,7 @@ def _with_cone(grouping: _Grouping, reader: int, var: Var, needed: set[Var]) -> 
 
 
 def _cheap_cone(grouping: _Grouping, group: Group, var: Var, needed: set[Var]) -> list[Eqn] | None:
-    """The equations that make `var` from stored arrays and from what `group` has, readers first; None if dear."""
+    """The equations that make `var` from stored arrays and what `group` has, readers first; None if dear."""
     cone: list[Eqn] = []
     cost, waiting = 0, [var]
     while waiting:

@@ -102,30 +102,18 @@ def _result_axes(eqn: Eqn, axes: Dims) -> Dims | None:
 def merge(a: Group, b: Group) -> Group | None:
     """The group of both on unified axes, or None when their axes do not fit one another."""
     pairs = _constraints(a, b)
-    if pairs is None:
+    leader = None if pairs is None else _unify(pairs, {**a.extents, **b.extents})
+    if leader is None:
         return None
-    leader: dict[int, int] = {}
 
     def find(axis: int) -> int:
-        while axis in leader:
-            axis = leader[axis]
-        return axis
-
-    extents = {**a.extents, **b.extents}
-    for left, right in pairs:
-        if (left is None) != (right is None):
-            return None
-        if left is None or right is None or find(left) == find(right):
-            continue
-        if extents[left] != extents[right]:
-            return None
-        leader[find(right)] = find(left)
+        return _find(leader, axis)
 
     def rename(dims: Dims | None) -> Dims | None:
         return None if dims is None else tuple(None if d is None else find(d) for d in dims)
 
     merged = Group(dict(sorted({**a.eqns, **b.eqns}.items())))
-    merged.extents = {find(axis): n for axis, n in extents.items()}
+    merged.extents = {find(axis): n for axis, n in {**a.extents, **b.extents}.items()}
     for part in (a, b):
         for var, axes in part.domains.items():
             merged.domains[var] = frozenset(find(axis) for axis in axes)
@@ -136,8 +124,32 @@ def merge(a: Group, b: Group) -> Group | None:
             merged.domain_dims[var] = tuple(None if d is None else find(d) for d in part.domain_dims[var])
         for var, dims in part.reads:
             merged.reads[(var, rename(dims))] = None
-    consistent = all(dims is not None and dims == merged.computed[v] for v, dims in merged.reads if v in merged.computed)
+    consistent = all(
+        dims is not None and dims == merged.computed[v] for v, dims in merged.reads if v in merged.computed
+    )
     return merged if consistent else None
+
+
+def _find(leader: Mapping[int, int], axis: int) -> int:
+    while axis in leader:
+        axis = leader[axis]
+    return axis
+
+
+def _unify(pairs: list[tuple[int | None, int | None]], extents: Mapping[int, int]) -> dict[int, int] | None:
+    """Axes that become one, each pointing towards the one that stands for them; None when sizes differ."""
+    leader: dict[int, int] = {}
+    for left, right in pairs:
+        if left is None or right is None:
+            if left is not right:
+                return None
+            continue
+        first, second = _find(leader, left), _find(leader, right)
+        if extents[first] != extents[second]:
+            return None
+        if first != second:
+            leader[second] = first
+    return leader
 
 
 def _constraints(a: Group, b: Group) -> list[tuple[int | None, int | None]] | None:
@@ -262,5 +274,7 @@ def _inner_scores(group: Group) -> dict[int, int]:
     for var, dims in accesses:
         axes = [d for d in dims or () if d is not None]
         for place, axis in enumerate(axes):
-            score[axis] += var.type.nbytes * (place + 1 - len(axes)) if place + 1 < len(axes) else var.type.nbytes
+            score[axis] += (
+                var.type.nbytes * (place + 1 - len(axes)) if place + 1 < len(axes) else var.type.nbytes
+            )
     return score

@@ -1,4 +1,4 @@
-"""Index expressions: integer polynomials of degree one over loop axes, quotients, remainders and loaded indices.
+"""Index expressions: sums of multiples of loop axes, quotients, remainders and loaded indices.
 
 They are hashable and in normal form, so equal addresses are equal objects and common loads are found by key.
 Every integer in them is a size or a position of this trace; the printer replaces large ones by symbols.
@@ -90,10 +90,6 @@ class Index:
         return Index.of(other) - self
 
     def __mul__(self, k: int) -> Index:
-        if not isinstance(k, int):
-            if k.terms:
-                return k * self.constant
-            k = k.constant
         return Index(tuple((f, c * k) for f, c in self.terms) if k else (), self.constant * k)
 
     __rmul__ = __mul__

@@ -29,8 +29,9 @@ def partition_graph(graph: Graph, known: int, outputs: int) -> tuple[Graph, Grap
     assert not any(isinstance(a, Var) and a in waiting for a in early), "an early output waits for the rest"
     forward = Graph(graph.inputs[:known], tuple(first_eqns), (*early, *residuals), graph.name)
     backward = Graph(
-        (*residuals, *graph.inputs[known:]), tuple(later_eqns), graph.outputs[outputs:], f"pullback_{graph.name}"
+        (*residuals, *graph.inputs[known:]),
+        tuple(later_eqns),
+        graph.outputs[outputs:],
+        f"pullback_{graph.name}",
     )
     return forward, backward
-
-

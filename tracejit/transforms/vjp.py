@@ -1,4 +1,4 @@
-"""Reverse mode: a graph to the graph of its values and the cotangents of its inputs, forward and adjoint in one."""
+"""Reverse mode: from a graph to one graph of its values and the cotangents of its inputs."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 from tests.ops.cases.case import Case, integers, normal
+from tracejit.ops import as_value, emit
+from tracejit.ops.core import copy_p
 
 X, F = normal(3, 4), normal(3, 4, dtype="f4")
 CUBE = normal(2, 3, 4)
@@ -83,4 +85,9 @@ IOTA: list[Case] = [
     Case("iota", lambda x: np.tril(x), (normal(0, 3),), label="empty"),
 ]
 
-CASES: list[Case] = CONVERT + BROADCAST + RESHAPE + PERMUTE + REDUCE_SUM + IOTA
+# The schedule copies what must not be shared; no NumPy function does.
+COPY: list[Case] = [
+    Case("copy", lambda x: emit(copy_p, as_value(x)), (X,), expected=lambda x: x.copy()),
+]
+
+CASES: list[Case] = COPY + CONVERT + BROADCAST + RESHAPE + PERMUTE + REDUCE_SUM + IOTA

@@ -77,8 +77,8 @@ EXPONENTS: list[Case] = [
     Case("divide", lambda x: x**-2, (POSITIVE,), label="inverse-square-by-power"),
     Case("sqrt", lambda x: x**0.5, (POSITIVE,), label="root-by-power"),
     Case("multiply", lambda x: x**2, (ZERO,), gradients=(ZERO,), label="square-at-zero"),
-    Case("multiply", lambda x: x**1, (ZERO,), gradients=(ZERO + 1,), label="first-power-at-zero"),
-    Case("multiply", lambda x: x**0, (ZERO,), gradients=(ZERO,), label="zeroth-power-at-zero"),
+    Case("multiply", lambda x: 3 * x**1, (ZERO,), gradients=(ZERO + 3,), label="first-power-at-zero"),
+    Case("broadcast", lambda x: x**0, (ZERO,), gradients=(ZERO,), label="zeroth-power-at-zero"),
 ]
 
 ANGLES: list[Case] = [

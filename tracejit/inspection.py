@@ -1,0 +1,194 @@
+"""`inspect`: every stage between a function and its machine code as text, with counts, bytes and seconds."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracejit.api.record import Record, record_call
+from tracejit.ir import Graph, Source, format_graph
+
+if TYPE_CHECKING:
+    from tracejit.compile import Stages
+    from tracejit.runtime.native import NativeProgram
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found; its text is every stage under headings.
+
+    name: of the function
+    ir, adjoint, optimized: the traced graph, the graph with its derivative (equal to `ir` for `jit`), and the latter
+        after the passes, each as Python text with the user's lines
+    schedule: kernels and library calls with their equations, and the memory that each touches
+    source: the kernels as they are compiled
+    kernels, library_calls: how many of each one call of the function runs
+    bytes_moved: bytes that these read and write at least
+    workspace: bytes of temporary arrays
+    equation_counts: equations after each stage: "traced", "adjoint", "optimized"
+    passes: for each pass its name, and the equations before and after it
+    timings: seconds of each stage: trace, transform, passes, schedule, lower, print, compile
+    origin: where the machine code came from: "compiled" (now), "memory" or "disk"; None where there is none
+    """
+
+    name: str
+    ir: str
+    adjoint: str
+    optimized: str
+    schedule: str
+    source: str
+    kernels: int
+    library_calls: int
+    bytes_moved: int
+    workspace: int
+    equation_counts: dict[str, int]
+    passes: tuple[tuple[str, int, int], ...]
+    timings: dict[str, float]
+    origin: str | None
+    _native: NativeProgram | None
+
+    @functools.cached_property
+    def assembly(self) -> str:
+        """The machine code as assembly text; empty where no kernel runs."""
+        return self._native.assembly() if self._native is not None else ""
+
+    def __str__(self) -> str:
+        counts = self.equation_counts
+        sections = [(f"{self.name}: traced, {_count(counts['traced'], 'equation')}", self.ir)]
+        if self.adjoint != self.ir:
+            sections.append((f"with its derivative, {_count(counts['adjoint'], 'equation')}", self.adjoint))
+        passes = "\n".join(f"{name:<24}{before:>5} -> {after}" for name, before, after in self.passes)
+        sections += [
+            ("passes, equations before and after", passes),
+            (f"after the passes, {_count(counts['optimized'], 'equation')}", self.optimized),
+            (self._work(), self.schedule),
+            ("kernel source", self.source.rstrip() or "no kernels"),
+            ("compiled", self._facts()),
+        ]
+        return "\n\n".join(f"--- {title} ---\n{text}" for title, text in sections)
+
+    def _work(self) -> str:
+        calls = f"{_count(self.kernels, 'kernel')}, {_count(self.library_calls, 'library call')}"
+        return f"schedule: {calls}, {self.bytes_moved:,} bytes moved"
+
+    def _facts(self) -> str:
+        lines = [f"{name:<12}{1e3 * seconds:9.2f} ms" for name, seconds in self.timings.items()]
+        if self._native is not None:
+            record = self._native.record
+            lines.append(f"machine code: {len(record.object_code):,} bytes, from {self.origin}")
+            lines.append(f"calls C functions: {', '.join(record.symbols) or 'none'}")
+        return "\n".join(lines)
+
+
+def inspect(f: Callable[..., Any]) -> Callable[..., Inspection]:
+    """Look at every stage of a function: `inspect(f)(*args)`, with arguments as for a call of `f`.
+
+    f: a function made by `grad_jit`, `jit`, `grad` or `value_and_grad`; a plain function is treated as jitted
+    Returns an `Inspection`: print it, or read its attributes. The function itself is not run on the data; its
+    kernels are compiled, or found, in the cache that calls of `f` use.
+
+    >>> @tj.grad_jit
+    ... def loss(w):
+    ...     return np.sum(w * w)
+    >>> found = tj.inspect(loss)(np.ones(3))
+    >>> found.kernels, found.library_calls, found.bytes_moved
+    (1, 0, 56)
+    >>> print(found.ir)
+    # v0 = w
+    def loss(v0: 'f64[3]'):
+        v1: 'f64[3]' = multiply(v0, v0)...
+        v2: 'f64' = reduce_sum(v1, axes=(0,))...
+        return (v2,)
+    """
+
+    @functools.wraps(f, updated=())
+    def look(*args: Any, **kwargs: Any) -> Inspection:
+        return inspect_record(record_call(f, args, kwargs))
+
+    return look
+
+
+def inspect_record(record: Record) -> Inspection:
+    """Take the graph of a recorded call down the road, and describe what each stage made of it."""
+    # The stages below are loaded when first used, so that `import tracejit` stays cheap.
+    from tracejit.codegen.describe import count_kernels, format_program
+    from tracejit.codegen.program import bytes_moved
+    from tracejit.compile import run_stages
+    from tracejit.schedule.describe import format_schedule
+
+    stages = run_stages(record.graph, record.fuse)
+    timings = {**record.seconds, **stages.seconds}
+    source, native, origin = _compile(stages, record, timings)
+    kernels, library_calls = count_kernels(stages.program)
+    memory = format_program(stages.program, record.inputs, record.outputs)
+    return Inspection(
+        name=record.name,
+        ir=_graph_text(record.traced, record.inputs),
+        adjoint=_graph_text(record.graph, record.inputs),
+        optimized=_graph_text(stages.optimized, record.inputs),
+        schedule=f"{format_schedule(stages.schedule)}\n\n{memory}",
+        source=source,
+        kernels=kernels,
+        library_calls=library_calls,
+        bytes_moved=bytes_moved(stages.program),
+        workspace=stages.program.workspace,
+        equation_counts={
+            "traced": len(record.traced.eqns),
+            "adjoint": len(record.graph.eqns),
+            "optimized": len(stages.optimized.eqns),
+        },
+        passes=_count_passes(record.graph, stages),
+        timings=timings,
+        origin=origin,
+        _native=native,
+    )
+
+
+def _compile(
+    stages: Stages, record: Record, timings: dict[str, float]
+) -> tuple[str, NativeProgram | None, str | None]:
+    """Print and compile for the layouts of the recorded arguments, adding both to `timings`."""
+    from tracejit.runtime.cache import get_program
+
+    layout = tuple(bool(np.asarray(x).flags.c_contiguous) for x in record.arrays)
+    started = time.perf_counter()
+    text = stages.executable.print(layout).text
+    timings["print"] = time.perf_counter() - started
+    if not stages.program.kernels:
+        return "", None, None
+    started = time.perf_counter()
+    native, origin = get_program(text, stages.executable.config)
+    timings["compile"] = time.perf_counter() - started
+    return text, native, origin
+
+
+def _count_passes(graph: Graph, stages: Stages) -> tuple[tuple[str, int, int], ...]:
+    """Run the passes once more, one by one."""
+    from tracejit.passes import PIPELINE, simplify_graph
+
+    found: list[tuple[str, int, int]] = []
+    for step in PIPELINE if stages.executable.config.fuse else (simplify_graph,):
+        before, graph = len(graph.eqns), step(graph)
+        found.append((step.__name__, before, len(graph.eqns)))
+    return tuple(found)
+
+
+def _graph_text(graph: Graph, inputs: tuple[str, ...]) -> str:
+    """The graph's text under the user's names of its inputs; each of the user's lines is shown where it begins."""
+    header, *lines = format_graph(graph).splitlines()
+    shown: Source | None = None
+    for k, eqn in enumerate(graph.eqns):
+        if eqn.source is not None and eqn.source != shown:
+            lines[k] = f"{lines[k]}  {eqn.source.text}".rstrip()
+            shown = eqn.source
+    named = ", ".join(f"v{k} = {name}" for k, name in enumerate(inputs))
+    return "\n".join([f"# {named}", header, *lines] if named else [header, *lines])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
