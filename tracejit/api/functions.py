@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from types import MethodType
 from typing import Any, overload
 
-from tracejit.api.lowering import GradOptions, Lowered, lower_grad, lower_value, simplified
+from tracejit.api.lowering import GradOptions, Lowered, lower_grad, lower_value
 from tracejit.api.programs import Program, Programs, shared_programs
 from tracejit.api.signature import Call, Parameters, call_key, describe_arguments, normalize_argnums
 from tracejit.errors import ArgumentError, UnsupportedError
 from tracejit.frontend import Tracer, embed, entering, find_roots
 from tracejit.ir import current_builder
+from tracejit.passes import simplify_graph
 from tracejit.runtime import stats
 
 
@@ -119,7 +120,7 @@ class Transformed:
             declared = self._options.grad.leaves(call)
             lowered = self._lower(call, declared)
             leaves = [call.leaves[k] for k in declared]
-            outputs = embed(simplified(lowered.graph), leaves, lowered.captures)
+            outputs = embed(simplify_graph(lowered.graph), leaves, lowered.captures)
             return lowered.finish([Tracer(v, True) for v in outputs])
 
     def lower(self, *args: Any, **kwargs: Any) -> tuple[Lowered, Call]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tracejit import passes
 from tracejit.api.signature import Call
 from tracejit.errors import ArgumentError, DTypeError, ShapeError
 from tracejit.frontend import Trace, argument_of, trace
 from tracejit.ir import Atom, Builder, Graph, Var, building, constant
+from tracejit.passes import simplify_graph
 from tracejit.pytree import TreeDef
 from tracejit.transforms import vjp_graph
 
@@ -208,14 +208,8 @@ def bind_last_inputs(graph: Graph, values: Sequence[Atom]) -> Graph:
     return builder.finish(outputs)
 
 
-def move_inputs(graph: Graph, first: int, count: int) -> Graph:
-    """`graph` with its last inputs, from the position `first + count`, moved to the position `first`."""
+def move_last_inputs(graph: Graph, count: int, position: int) -> Graph:
+    """`graph` with its last `count` inputs moved to `position`."""
     inputs: tuple[Var, ...] = graph.inputs
-    order = (*inputs[:first], *inputs[first + count :], *inputs[first : first + count])
-    return replace(graph, inputs=order)
-
-
-def simplified(graph: Graph) -> Graph:
-    """The graph as it enters another trace, small: derivatives of derivatives grow from what is left of it."""
-    simplify = getattr(passes, "simplify_graph", None)
-    return graph if simplify is None else simplify(graph)
+    rest = len(inputs) - count
+    return replace(graph, inputs=(*inputs[:position], *inputs[rest:], *inputs[position:rest]))

@@ -17,12 +17,13 @@ from tracejit.api.functions import (
     function_name,
     make_program,
 )
-from tracejit.api.lowering import Lowered, move_inputs, simplified, split_aux, trace_call
+from tracejit.api.lowering import Lowered, move_last_inputs, split_aux, trace_call
 from tracejit.api.programs import Program, shared_programs
 from tracejit.api.signature import Call, Parameters, call_key
 from tracejit.errors import ArgumentError, DTypeError, ShapeError
 from tracejit.frontend import Tracer, argument_of, embed, entering
 from tracejit.ir import Graph, current_builder
+from tracejit.passes import simplify_graph
 from tracejit.pytree import TreeDef, first_difference, flatten
 from tracejit.transforms import jvp_graph, partition_graph, vjp_graph
 
@@ -95,7 +96,7 @@ def _run(f: Any, call: Call, lower: Callable[[], Lowered], options: tuple[Any, .
     if current_builder() is not None:
         with entering((id(base_of(f)[0]), options, abstract_key(call)), function_name(f)):
             lowered = lower()
-            outputs = embed(simplified(lowered.graph), call.leaves, lowered.captures)
+            outputs = embed(simplify_graph(lowered.graph), call.leaves, lowered.captures)
             return lowered.finish([Tracer(v, True) for v in outputs])
     base, chain = base_of(f)
     programs = shared_programs(base, (*chain, *options))
@@ -132,7 +133,7 @@ def _lower_jvp(f: Any, call: Call, name: str, moved: int, has_aux: bool) -> Lowe
     is_float = [atom.type.is_float for atom in traced.graph.outputs[: result.num_leaves]]
     # Float auxiliary results have tangents too, which nobody asked for; they come last.
     graph = replace(graph, outputs=graph.outputs[: outputs + sum(is_float)])
-    graph = move_inputs(graph, count, moved)
+    graph = move_last_inputs(graph, moved, count)
 
     def finish(values: Sequence[Any]) -> Any:
         tangents = iter(values[outputs:])
@@ -156,7 +157,7 @@ def _lower_vjp(f: Any, call: Call, name: str, has_aux: bool) -> Lowered:
     arguments = [argument_of(leaf) for leaf in call.leaves]
     wrt = [k for k, a in enumerate(arguments) if a.type.is_float]
     seeds = [k < result.num_leaves and a.type.is_float for k, a in enumerate(outputs)]
-    joint = simplified(vjp_graph(traced.graph, wrt, seeds))
+    joint = simplify_graph(vjp_graph(traced.graph, wrt, seeds))
     forward, backward = partition_graph(joint, len(traced.graph.inputs), len(outputs))
     template = _Pullback(
         backward,

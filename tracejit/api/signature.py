@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.errors import ArgumentError, DTypeError, TracejitError
+from tracejit.errors import ArgumentError, DTypeError, TracejitError, TracerError
 from tracejit.frontend import Tracer
 from tracejit.frontend.dispatch import value_of
 from tracejit.ir import check_dtype
@@ -117,6 +117,8 @@ class Call:
         for k, leaf in enumerate(self.leaves):
             try:
                 self.leaves[k] = check_leaf(leaf)
+            except TracerError:
+                raise
             except TracejitError as error:
                 message = f"{function_name}: argument {self.leaf_names()[k]} {error.message}"
                 raise type(error)(message, where=error.where, hint=error.hint) from None

@@ -96,9 +96,7 @@ def located(error: TracejitError) -> TracejitError:
     """The same error, naming the user's line if it names none yet."""
     if error.where is not None:
         return error
-    source = find_source()
-    where = source.describe() if source is not None else None
-    return type(error)(error.message, where=where, hint=error.hint)
+    return type(error)(error.message, where=_here(), hint=error.hint)
 
 
 def value_of(tracer: Traced) -> Value:
@@ -245,32 +243,36 @@ def qualified_name(function: Any) -> str:
 
 def unsupported(name: str) -> UnsupportedError:
     """The error for a function without a meaning inside a trace, with the nearest supported names."""
-    nearest = nearest_supported(name)
-    hint = f"supported and nearest in name: {', '.join(nearest)}" if nearest else None
     return UnsupportedError(
-        f"{name} is not supported in a traced function",
-        where=getattr(find_source(), "describe", lambda: None)(),
-        hint=hint or "compute it outside and pass the result as an argument, or write it with other functions",
+        f"{name} is not supported in a traced function", where=_here(), hint=nearest_supported(name)
     )
 
 
-def nearest_supported(name: str) -> list[str]:
-    """Up to three supported names: those spelled most alike, else those of the same submodule.
+def nearest_supported(name: str) -> str:
+    """What to write in place of an unsupported function: names spelled alike, or all of its submodule.
 
     >>> nearest_supported("np.hstak")
-    ['np.hstack', 'np.stack', 'np.dstack']
+    'nearest in name: np.hstack, np.dstack, np.stack'
     """
-    names = sorted({qualified_name(f) for f in NUMPY})
-    module = name.rpartition(".")[0]
-    siblings = [n for n in names if n.rpartition(".")[0] == module]
-    return difflib.get_close_matches(name, siblings, n=3, cutoff=0.75) or (
-        siblings[:3] if module != "np" else difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    )
+    module, _, bare = name.rpartition(".")
+    supported = sorted({qualified_name(f) for f in NUMPY})
+    siblings = [n.rpartition(".")[2] for n in supported if n.rpartition(".")[0] == module]
+    close = difflib.get_close_matches(bare, siblings, n=3, cutoff=0.6)
+    if close:
+        return f"nearest in name: {', '.join(f'{module}.{n}' for n in close)}"
+    if siblings and module != "np":
+        return f"of {module} there are {', '.join(siblings)}"
+    return "compute it outside and pass the result as an argument, or write it with other functions"
+
+
+def _here() -> str | None:
+    source = find_source()
+    return source.describe() if source is not None else None
 
 
 def _no_out(name: str) -> UnsupportedError:
     return UnsupportedError(
         f"{name}: out= is not supported in a traced function",
-        where=getattr(find_source(), "describe", lambda: None)(),
+        where=_here(),
         hint=f"write the result to a name: y = {name}(...)",
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.errors import ArgumentError, TracejitError, TracerError
+from tracejit.errors import ArgumentError, TracejitError, TracerError, UnsupportedError
 from tracejit.frontend.dispatch import forget_scalars, located, observed_scalars, value_of
 from tracejit.frontend.tracer import Tracer
 from tracejit.ir import ArrayType, Atom, Builder, Graph, building, current_builder, type_of
@@ -78,7 +78,7 @@ def trace(function: Callable[..., Any], arguments: Sequence[Argument], name: str
         forget_scalars()
     with building(builder):
         tracers = [Tracer(Value(builder, builder.add_input(a.type), a.weak), a.is_scalar) for a in arguments]
-        leaves, result = flatten(function(*tracers))
+        leaves, result = flatten(_run(function, tracers))
         outputs = [_output(leaf, builder, k, result, name) for k, leaf in enumerate(leaves)]
         graph = builder.finish(outputs)
     return Trace(
@@ -89,6 +89,21 @@ def trace(function: Callable[..., Any], arguments: Sequence[Argument], name: str
         tuple(observed_scalars().values()),
         time.perf_counter() - started,
     )
+
+
+def _run(function: Callable[..., Any], tracers: Sequence[Tracer]) -> Any:
+    try:
+        return function(*tracers)
+    except ValueError as error:
+        # NumPy hides the error of a number that it cannot have behind one about sequences.
+        cause = error.__cause__
+        if not isinstance(cause, TracerError):
+            raise
+        raise UnsupportedError(
+            "assignment: a traced value cannot be written into a concrete array",
+            where=cause.where,
+            hint="build the array of traced values: np.stack, np.concatenate, np.where",
+        ) from None
 
 
 def _output(leaf: Any, builder: Builder, number: int, result: TreeDef, name: str) -> Atom:

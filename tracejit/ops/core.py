@@ -85,7 +85,8 @@ def flatten_index(i: Sequence[Any], shape: Axes) -> Any:
 
 
 def split_index(position: Any, shape: Axes) -> tuple[Any, ...]:
-    """The multi-index of a row-major position."""
+    """The multi-index of a row-major position; no position exists where the shape is empty."""
+    shape = tuple(max(n, 1) for n in shape)
     index: list[Any] = []
     for axis, n in enumerate(shape):
         rest = math.prod(shape[axis + 1 :])

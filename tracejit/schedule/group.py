@@ -222,6 +222,11 @@ def consumed_reductions(group: Group) -> list[Eqn]:
     return [e for e in group.eqns.values() if e.primitive.kind is Kind.REDUCTION and e.out in needed]
 
 
+def _register_reductions(group: Group) -> list[Eqn]:
+    """Reductions that need two registers and cannot run in memory: argmax and argmin."""
+    return [e for e in group.eqns.values() if (e.primitive.reducer or "").startswith("arg")]
+
+
 def epilogue_results(group: Group) -> set[Var]:
     """Scalars computed after the nest: they depend on a reduction to a scalar."""
     late: set[Var] = set()
@@ -247,12 +252,14 @@ def loop_order(group: Group, rank: bool = True) -> list[int] | None:
         return None  # a loop would wait for a scalar that is known only when all loops have run
     before: dict[int, set[int]] = {axis: set() for axis in group.extents}
     inner: set[int] = set()
-    for eqn in consumed_reductions(group):
+    consumed = consumed_reductions(group)
+    for eqn in {*consumed, *_register_reductions(group)}:
         kept = {a for a in group.computed[eqn.out] or () if a is not None}
         reduced = group.domains[eqn.out] - kept
-        inner |= reduced
         for axis in reduced:
             before[axis] |= kept
+        if eqn in consumed:
+            inner |= reduced
     outer = frozenset.intersection(*domains) - inner
     outer = {a for a in outer if not before[a]}
     if not outer:

@@ -1,0 +1,161 @@
+"""Figures: nodes in groups, and arrows, printed as Mermaid, as DOT, or as plain lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+# Words that Mermaid or DOT read as their own.
+_RESERVED = frozenset(
+    "call class classdef click default digraph direction edge end flowchart graph href linkstyle node strict style "
+    "subgraph".split()
+)
+_COLOURS = ("#dbeafe", "#dcfce7", "#fef3c7", "#fce7f3", "#ede9fe", "#cffafe", "#ffedd5", "#e2e8f0")
+_FILLS = {"parameter": "#dbeafe", "operation": "#fef3c7", "result": "#dcfce7"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node. kind: "parameter", "input", "operation", "value" (a named result on the way), or "result"."""
+
+    id: str
+    label: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Nodes in one box, by their ids."""
+
+    title: str
+    nodes: tuple[str, ...]
+
+
+@dataclass
+class Figure:
+    """A graph to be drawn from left to right.
+
+    >>> figure = Figure()
+    >>> x, tanh = figure.add("x", "x", "input"), figure.add("tanh", "tanh", "operation")
+    >>> figure.connect(x, tanh)
+    >>> print(figure.mermaid())
+    flowchart LR
+        x["x"]
+        tanh(["tanh"])
+        x --> tanh
+        classDef operation fill:#fef3c7,stroke:#64748b,color:#0f172a
+        class tanh operation
+    """
+
+    nodes: dict[str, Node] = field(default_factory=dict[str, Node])
+    edges: dict[tuple[str, str], None] = field(default_factory=dict[tuple[str, str], None])
+    groups: list[Group] = field(default_factory=list[Group])
+
+    def add(self, name: str, label: str, kind: str) -> str:
+        """A new node whose id is `name`, or as near to it as a free and allowed one can be."""
+        cleaned = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "node"
+        if cleaned.lower() in _RESERVED or cleaned[0].isdigit():
+            cleaned += "_" if not cleaned[0].isdigit() else ""
+            cleaned = cleaned if not cleaned[0].isdigit() else f"n{cleaned}"
+        id, number = cleaned, 1
+        while id in self.nodes:
+            number += 1
+            id = f"{cleaned}_{number}"
+        self.nodes[id] = Node(id, label, kind)
+        return id
+
+    def connect(self, source: str, target: str) -> None:
+        self.edges[source, target] = None
+
+    def keep(self, ids: set[str]) -> None:
+        """Drop every node that is not among `ids`, and the arrows at it."""
+        self.nodes = {id: node for id, node in self.nodes.items() if id in ids}
+        self.edges = {edge: None for edge in self.edges if ids.issuperset(edge)}
+
+    def before(self, ids: Sequence[str]) -> set[str]:
+        """`ids` and all nodes from which arrows lead to them."""
+        found, waiting = set(ids), list(ids)
+        while waiting:
+            target = waiting.pop()
+            for source, end in self.edges:
+                if end == target and source not in found:
+                    found.add(source)
+                    waiting.append(source)
+        return found
+
+    # --- printing ----------------------------------------------------------------------------------------------
+
+    def mermaid(self) -> str:
+        """The figure as a Mermaid flowchart."""
+        lines = ["flowchart LR"]
+        grouped = {id for group in self.groups for id in group.nodes}
+        for number, group in enumerate(self.groups):
+            lines.append(f'    subgraph group{number}["{_mermaid_text(group.title)}"]')
+            lines += [f"        {_mermaid_node(self.nodes[id])}" for id in group.nodes]
+            lines.append("    end")
+        lines += [f"    {_mermaid_node(node)}" for id, node in self.nodes.items() if id not in grouped]
+        lines += [f"    {a} --> {b}" for a, b in self.edges]
+        for kind, fill in _FILLS.items():
+            members = [id for id, node in self.nodes.items() if node.kind == kind]
+            if members:
+                lines.append(f"    classDef {kind} fill:{fill},stroke:#64748b,color:#0f172a")
+                lines.append(f"    class {','.join(members)} {kind}")
+        lines += [f"    style group{k} fill:{self.colour(k)},stroke:#64748b" for k in range(len(self.groups))]
+        return "\n".join(lines)
+
+    def dot(self) -> str:
+        """The figure in the language of Graphviz."""
+        lines = ["digraph {", "    rankdir=LR", '    node [fontname="Helvetica", color="#64748b", style="filled"]']
+        grouped = {id for group in self.groups for id in group.nodes}
+        for number, group in enumerate(self.groups):
+            lines.append(f"    subgraph cluster{number} {{")
+            lines.append(f'        label="{_dot_text(group.title)}"; color="#64748b"')
+            lines.append(f'        style="filled,rounded"; fillcolor="{self.colour(number)}"')
+            lines += [f"        {_dot_node(self.nodes[id])}" for id in group.nodes]
+            lines.append("    }")
+        lines += [f"    {_dot_node(node)}" for id, node in self.nodes.items() if id not in grouped]
+        lines += [f'    "{a}" -> "{b}"' for a, b in self.edges]
+        return "\n".join([*lines, "}"])
+
+    def arrows(self) -> str:
+        """The figure as lines of text: operands, the operation, and the name of its result where it has one."""
+        lines = [f"{group.title}: {', '.join(self.nodes[id].label for id in group.nodes)}" for group in self.groups]
+        for id, node in self.nodes.items():
+            if node.kind != "operation":
+                continue
+            sources = ", ".join(self._name(a) for a, b in self.edges if b == id)
+            targets = [self._name(b) for a, b in self.edges if a == id and self.nodes[b].kind != "operation"]
+            lines.append(" -> ".join([*([sources] if sources else []), id, *([", ".join(targets)] if targets else [])]))
+        return "\n".join(lines)
+
+    def colour(self, group: int) -> str:
+        """The fill of a box: pale for the parameters, one colour a kernel otherwise."""
+        return "#f8fafc" if self.groups[group].title == "Parameters" else _COLOURS[group % len(_COLOURS)]
+
+    def _name(self, id: str) -> str:
+        node = self.nodes[id]
+        return id if node.kind == "operation" else node.label
+
+
+def _mermaid_text(text: str) -> str:
+    """Text inside quotes; `#` starts a character code there."""
+    return text.replace("#", "#35;").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
+
+
+def _mermaid_node(node: Node) -> str:
+    opening, closing = "[", "]"
+    if node.kind == "operation":
+        opening, closing = ("((", "))") if len(node.label) <= 2 else ("([", "])")
+    return f'{node.id}{opening}"{_mermaid_text(node.label)}"{closing}'
+
+
+def _dot_text(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _dot_node(node: Node) -> str:
+    shape = "box"
+    if node.kind == "operation":
+        shape = "circle" if len(node.label) <= 2 else "ellipse"
+    return f'"{node.id}" [label="{_dot_text(node.label)}", shape={shape}, fillcolor="{_FILLS.get(node.kind, "white")}"]'

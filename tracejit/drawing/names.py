@@ -1,0 +1,207 @@
+"""What operations and their results are called: symbols for operators, the variables that results are assigned to."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from tracejit.ir import Source
+
+# Python's names of operators -> NumPy's names of the same operations.
+_LONG = {
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "power",
+    "neg": "negative",
+    "pos": "positive",
+    "abs": "absolute",
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "eq": "equal",
+    "ne": "not_equal",
+    "T": "transpose",
+    "mT": "matrix_transpose",
+    "flatten": "ravel",
+}
+SYMBOLS = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "matmul": "*",
+    "dot": "*",
+    "dot_general": "*",
+    "divide": "/",
+    "floor_divide": "//",
+    "remainder": "%",
+    "power": "**",
+    "negative": "-",
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+    "equal": "==",
+    "not_equal": "!=",
+    "indexing": "[ ]",
+    "reduce_sum": "sum",
+    "reduce_max": "max",
+    "reduce_min": "min",
+}
+# Names for text, where a symbol would not do.
+WORDS = {
+    "add": "plus",
+    "subtract": "minus",
+    "multiply": "times",
+    "matmul": "times",
+    "dot": "times",
+    "dot_general": "times",
+    "divide": "over",
+    "negative": "minus",
+}
+_OPERATORS: dict[type[ast.AST], str] = {
+    ast.Add: "add",
+    ast.Sub: "subtract",
+    ast.Mult: "multiply",
+    ast.Div: "divide",
+    ast.FloorDiv: "floor_divide",
+    ast.Mod: "remainder",
+    ast.Pow: "power",
+    ast.MatMult: "matmul",
+    ast.USub: "negative",
+    ast.UAdd: "positive",
+    ast.Invert: "invert",
+    ast.Lt: "less",
+    ast.LtE: "less_equal",
+    ast.Gt: "greater",
+    ast.GtE: "greater_equal",
+    ast.Eq: "equal",
+    ast.NotEq: "not_equal",
+    ast.BitAnd: "and",
+    ast.BitOr: "or",
+    ast.BitXor: "xor",
+}
+
+
+def canonical(name: str) -> str:
+    """One name for an operation however it is written.
+
+    >>> canonical("np.subtract"), canonical("sub"), canonical("np.linalg.norm")
+    ('subtract', 'subtract', 'norm')
+    """
+    last = name.rpartition(".")[2]
+    return _LONG.get(last, last)
+
+
+def label_of(name: str) -> str:
+    """What is written on the node of an operation: a symbol, an abbreviation, or its name."""
+    if name.endswith("cross_entropy") or "cross_entropy_with" in name:
+        return "CE"
+    return SYMBOLS.get(name, name)
+
+
+def word_of(name: str) -> str:
+    """The id of the node of an operation: a word."""
+    label = label_of(name)
+    return WORDS.get(name, label if label.isidentifier() else name)
+
+
+def shorten(paths: Sequence[str]) -> list[str]:
+    """The last step of each path into an argument, where that alone tells it from the others.
+
+    >>> shorten(["params['w']", "params['b']", "x", "layers[0]['w']", "layers[1]['w']", "model.scale"])
+    ["params['w']", 'b', 'x', "layers[0]['w']", "layers[1]['w']", 'scale']
+    """
+    ends: list[str] = []
+    for path in paths:
+        step = re.search(r"(?:\['([^\W\d]\w*)'\]|\.([^\W\d]\w*))$", path)
+        ends.append((step[1] or step[2]) if step else path)
+    return [end if ends.count(end) == 1 else path for path, end in zip(paths, ends, strict=True)]
+
+
+# --- variables ---------------------------------------------------------------------------------------------------
+
+
+def assigned_names(operations: Sequence[tuple[Source, str]]) -> dict[int, str]:
+    """For operations in the order in which they ran, `(source, canonical name)`, the variables they were assigned to.
+
+    Only what is certain: in `z = x @ w + b` the last thing that happens is the only `+`, so its result is `z`.
+    """
+    by_statement: dict[ast.stmt, list[int]] = {}
+    for k, (source, _) in enumerate(operations):
+        statement = find_statement(source)
+        if statement is not None:
+            by_statement.setdefault(statement, []).append(k)
+    names: dict[int, str] = {}
+    for statement, numbers in by_statement.items():
+        target, outermost, count = _assignment(statement)
+        if target is None or not count:
+            continue
+        same = [k for k in numbers if operations[k][1] == outermost]
+        if len(same) % count == 0:  # otherwise some of them were the same value and ran once
+            names |= dict.fromkeys(same[count - 1 :: count], target)
+    return names
+
+
+def find_statement(source: Source) -> ast.stmt | None:
+    """The innermost statement at a line of the user's program; None where its file cannot be read."""
+    tree = _parse("".join(linecache.getlines(source.filename)))
+    found: ast.stmt | None = None
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.stmt) and node.lineno <= source.line <= (node.end_lineno or node.lineno):
+            found = node  # ast.walk goes from the outside to the inside
+    return found
+
+
+@functools.lru_cache(maxsize=8)
+def _parse(text: str) -> ast.Module | None:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _assignment(statement: ast.stmt) -> tuple[str | None, str | None, int]:
+    """The variable that a statement assigns, its outermost operation, and how often that one is in it."""
+    if isinstance(statement, ast.AugAssign):
+        target, value, outermost, count = statement.target, statement.value, _OPERATORS.get(type(statement.op)), 1
+    elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target, value, count = statement.targets[0], statement.value, 0
+        outermost = operation_of(value)
+    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        target, value, count = statement.target, statement.value, 0
+        outermost = operation_of(value)
+    else:
+        return None, None, 0
+    if not isinstance(target, ast.Name) or outermost is None:
+        return None, None, 0
+    return target.id, outermost, count + sum(operation_of(node) == outermost for node in ast.walk(value))
+
+
+def operation_of(node: ast.AST) -> str | None:
+    """The canonical name of the operation that an expression is.
+
+    >>> operation_of(ast.parse("np.abs(x)", mode="eval").body), operation_of(ast.parse("x.T", mode="eval").body)
+    ('absolute', 'transpose')
+    """
+    if isinstance(node, (ast.BinOp, ast.UnaryOp)):
+        return _OPERATORS.get(type(node.op))
+    if isinstance(node, ast.Compare):
+        return _OPERATORS.get(type(node.ops[0])) if len(node.ops) == 1 else None
+    if isinstance(node, ast.Subscript):
+        return "indexing"
+    if isinstance(node, ast.Attribute):
+        return _LONG.get(node.attr) if node.attr in ("T", "mT") else None
+    if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute):
+            return canonical(getattr(getattr(np, node.func.attr, None), "__name__", node.func.attr))
+        return canonical(node.func.id) if isinstance(node.func, ast.Name) else None
+    return None
