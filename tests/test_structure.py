@@ -22,7 +22,7 @@ PACKAGE = "tracejit"
 # From the bottom to the top. Modules of one row are siblings and do not import one another.
 LAYERS: list[tuple[str, ...]] = [
     ("errors",),
-    ("config", "pytree"),
+    ("config", "pytree", "progress"),
     ("ir",),
     ("ops",),
     ("frontend", "transforms", "passes"),
@@ -31,7 +31,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("runtime",),
     ("compile",),
     ("api",),
-    ("nn", "inspect", "draw", "compare", "check_grads", "interop"),
+    ("nn", "inspection", "drawing", "comparison", "check", "interop"),
     ("__init__",),
     ("__main__",),
 ]

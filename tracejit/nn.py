@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from tracejit.api import stop_gradient
 from tracejit.errors import ArgumentError, ShapeError
 from tracejit.frontend import Tracer
 from tracejit.frontend.dispatch import apply
+from tracejit.ir import calling
 from tracejit.ops import special
 
 __all__ = [
@@ -37,6 +38,19 @@ __all__ = [
     "softmax",
     "softplus",
 ]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _as_operation(function: Function) -> Function:
+    """Decorate a function whose equations are one operation to the user, and one node of a drawing."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with calling(function.__name__):
+            return function(*args, **kwargs)
+
+    return cast(Function, call)
 
 
 def _traced_by(operation: Callable[..., Any]) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
@@ -87,6 +101,7 @@ def _erf(x: Any) -> Any:
     return scipy.special.erf(x)
 
 
+@_as_operation
 def log_sigmoid(x: Any) -> Any:
     """log(sigmoid(x)), of any shape.
 
@@ -96,6 +111,7 @@ def log_sigmoid(x: Any) -> Any:
     return -softplus(-x)
 
 
+@_as_operation
 def relu(x: Any) -> Any:
     """max(x, 0); the derivative at 0 is 0.
 
@@ -105,6 +121,7 @@ def relu(x: Any) -> Any:
     return np.where(x > 0, x, 0)
 
 
+@_as_operation
 def leaky_relu(x: Any, slope: float = 0.01) -> Any:
     """x above 0 and slope * x below; the derivative at 0 is `slope`.
 
@@ -114,6 +131,7 @@ def leaky_relu(x: Any, slope: float = 0.01) -> Any:
     return np.where(x > 0, x, slope * x)
 
 
+@_as_operation
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """x above 0 and alpha * (exp(x) - 1) below.
 
@@ -124,6 +142,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     return np.where(x > 0, x, alpha * np.expm1(np.where(x > 0, 0, x)))
 
 
+@_as_operation
 def gelu(x: Any, approximate: bool = False) -> Any:
     """x times the normal distribution function of x; `approximate` takes the tanh form.
 
@@ -137,6 +156,7 @@ def gelu(x: Any, approximate: bool = False) -> Any:
     return 0.5 * x * (1 + _erf(x * math.sqrt(0.5)))
 
 
+@_as_operation
 def silu(x: Any) -> Any:
     """x * sigmoid(x), also called swish.
 
@@ -149,6 +169,7 @@ def silu(x: Any) -> Any:
 # --- over an axis ----------------------------------------------------------------------------------------------
 
 
+@_as_operation
 def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) over `axis` (default: all).
 
@@ -161,6 +182,7 @@ def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool 
     return result if keepdims else np.squeeze(result, axis=axis)
 
 
+@_as_operation
 def softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
     """exp(x) divided by its sum over `axis`.
 
@@ -171,6 +193,7 @@ def softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
     return e / np.sum(e, axis=axis, keepdims=True)
 
 
+@_as_operation
 def log_softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
     """The logarithm of `softmax(x, axis)`.
 
@@ -181,6 +204,7 @@ def log_softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
+@_as_operation
 def layer_norm(
     x: Any, scale: Any = None, shift: Any = None, axis: int | tuple[int, ...] = -1, eps: float = 1e-5
 ) -> Any:
@@ -195,6 +219,7 @@ def layer_norm(
     return result if shift is None else result + shift
 
 
+@_as_operation
 def one_hot(labels: Any, classes: int, dtype: Any = np.float64) -> Any:
     """An array of shape `(*labels.shape, classes)` with 1 at each label; labels out of range give zeros.
 
@@ -209,6 +234,7 @@ def one_hot(labels: Any, classes: int, dtype: Any = np.float64) -> Any:
 # --- losses ----------------------------------------------------------------------------------------------------
 
 
+@_as_operation
 def binary_cross_entropy_with_logits(z: Any, y: Any, reduction: str = "mean") -> Any:
     """-(y log p + (1 - y) log(1 - p)) for p = sigmoid(z), with logits `z` and targets `y` in [0, 1].
 
@@ -222,6 +248,7 @@ def binary_cross_entropy_with_logits(z: Any, y: Any, reduction: str = "mean") ->
     return _reduced(softplus(z) - z * y, reduction)
 
 
+@_as_operation
 def cross_entropy(logits: Any, targets: Any, axis: int = -1, reduction: str = "mean") -> Any:
     """-log softmax(logits) at the targets: integer labels, or probabilities of the shape of the logits.
 
@@ -253,6 +280,7 @@ def cross_entropy(logits: Any, targets: Any, axis: int = -1, reduction: str = "m
     return _reduced(-np.squeeze(picked, axis=k), reduction)
 
 
+@_as_operation
 def mse(prediction: Any, target: Any, reduction: str = "mean") -> Any:
     """The squared difference.
 
@@ -263,6 +291,7 @@ def mse(prediction: Any, target: Any, reduction: str = "mean") -> Any:
     return _reduced(difference * difference, reduction)
 
 
+@_as_operation
 def huber(prediction: Any, target: Any, delta: float = 1.0, reduction: str = "mean") -> Any:
     """Half the squared difference up to `delta`, linear beyond it: delta * (|d| - delta / 2).
 

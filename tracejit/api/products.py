@@ -244,7 +244,7 @@ def _matching_leaves(tree: Any, treedef: TreeDef, types: Sequence[Any], what: st
         if given != bare:
             raise ArgumentError(
                 f"{what} must be nested like the {whose}, they differ {first_difference(treedef, given)}",
-                hint=f"the {whose} is {treedef}",
+                hint=f"expected {treedef}",
             )
         rest = iter(leaves)
         leaves = [next(rest) if f else None for f in is_float]

@@ -39,17 +39,19 @@ class Program:
     zero_dims: tuple[int, ...] = ()
     is_reusable: bool = True
     used: int = 0
-    types: tuple[tuple[Any, Any, Any], ...] = ()
+    types: tuple[tuple[Any, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        self.types = tuple((a, a.dtype, a.shape) for a in self.captures)
+        self.types = tuple((a.dtype, a.shape) for a in self.captures)
 
     def is_valid(self) -> bool:
         """May this program be used now? Arrays can change their shape in place, everything else is guarded."""
-        for array, dtype, shape in self.types:
-            if array.dtype is not dtype or array.shape != shape:
+        if not self.guards.hold(self.captures):
+            return False
+        for array, (dtype, shape) in zip(self.captures, self.types):
+            if array.dtype != dtype or array.shape != shape:
                 return False
-        return self.guards.hold()
+        return True
 
     def __call__(self, leaves: list[Any]) -> Any:
         self.used = next(_clock)

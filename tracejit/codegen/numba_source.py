@@ -6,7 +6,7 @@ holds object addresses, sizes and strides, `fp` constants, so that the text is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -409,18 +409,28 @@ def describe_buffers(kernel: Kernel) -> list[str]:
     return lines
 
 
+Slot = tuple[Any, ...]
+
+# Slots that change from call to call stand first in the table, strides behind the others, so that a call packs
+# them and appends the rest.
+DYNAMIC = ("array", "workspace", "status", "stride")
+
+
 @dataclass(frozen=True)
 class ProgramText:
     """A printed program and the layout of its two argument tables.
 
-    `checks`: the index checks, in the order of the numbers that they leave in the status word.
-    `slots`: what each entry of `ip` after the first (the segment) holds: ("array", buffer) the address of the
-    array object, ("temp", buffer) a byte offset into the workspace, ("size", value), ("stride", buffer,
-    dimension)
+    slots: what each entry of `ip` after the first (the segment's number) holds: ("array", buffer) the address
+        of the array object, ("workspace",), ("status",), ("stride", buffer, dimension) in elements, then those
+        that are the same at each call: ("temp", buffer) a byte offset into the workspace, ("size", value)
+    dynamic: how many of them, from the front, change from call to call
+    constants: what `fp` holds
+    checks: the index checks, in the order of the numbers that they leave in the status word
     """
 
     text: str
-    slots: tuple[tuple[Any, ...], ...]
+    slots: tuple[Slot, ...]
+    dynamic: int
     constants: tuple[float, ...]
     checks: tuple[CheckIndex, ...]
 
@@ -439,37 +449,57 @@ def print_program(
     """
     symbols = Symbols(literal_limit)
     texts = [[KernelPrinter(k, symbols, strided).run() for k in segment] for segment in segments]
-    slots: list[tuple[Any, ...]] = []
-    places: dict[Any, int] = {}
-
-    def slot(*key: Any) -> str:
-        if key not in places:
-            places[key] = len(slots) + 1
-            slots.append(key)
-        return f"ip[{places[key]}]"
-
-    def pointer(buffer: Buffer) -> str:
-        dtype = DTYPE_NAMES[buffer.dtype]
-        if buffer in resident:
-            return f"ptr_{dtype}(ptr_i64({slot('workspace')} + {data_offset})[0] + {slot('temp', buffer)})"
-        return f"ptr_{dtype}(ptr_i64({slot('array', buffer)} + {data_offset})[0])"
-
+    used: dict[Slot, None] = {}
+    for text in (t for segment in texts for t in segment):
+        used.update(dict.fromkeys(_slots_of(text, symbols, resident)))
+    slots = sorted(used, key=lambda s: (s[0] not in DYNAMIC, s[0] == "stride"))
+    place = {slot: f"ip[{k}]" for k, slot in enumerate(slots, start=1)}
     lines = ["def program(ip, fp):"]
     for number, segment in enumerate(texts):
         lines.append(f"{INDENT}if ip[0] == {number}:")
         for text in segment:
-            arguments = [pointer(b) for b in text.kernel.buffers]
-            arguments += [slot("stride", *s) for s in text.strides]
-            for name in text.symbols:
-                k = int(name[1:])
-                arguments.append(slot("size", symbols.sizes[k]) if name[0] == "s" else f"fp[{k}]")
-            if text.kernel.checks_indices:
-                arguments.append(f"ptr_i64(ptr_i64({slot('status')} + {data_offset})[0])")
-            lines.append(f"{INDENT * 2}{text.kernel.name}({', '.join(arguments)})")
+            arguments = ", ".join(_arguments(text, symbols, resident, place, data_offset))
+            lines.append(f"{INDENT * 2}{text.kernel.name}({arguments})")
         if not segment:
             lines.append(f"{INDENT * 2}pass")
     functions = [text.text for segment in texts for text in segment]
     # No two arrays of a kernel overlap where one is written: outputs and temporaries are fresh.
     names = "".join(f"{text.kernel.name!r}, " for segment in texts for text in segment)
     module = "\n\n\n".join([f"NOALIAS = ({names.rstrip()})", *functions, "\n".join(lines)]) + "\n"
-    return ProgramText(module, tuple(slots), tuple(symbols.constants), tuple(symbols.checks))
+    dynamic = sum(s[0] in DYNAMIC for s in slots)
+    return ProgramText(module, tuple(slots), dynamic, tuple(symbols.constants), tuple(symbols.checks))
+
+
+def _slots_of(text: KernelText, symbols: Symbols, resident: set[Buffer]) -> Iterator[Slot]:
+    """The table entries that a kernel's arguments need."""
+    for buffer in text.kernel.buffers:
+        if buffer in resident:
+            yield from (("workspace",), ("temp", buffer))
+        else:
+            yield ("array", buffer)
+    yield from (("stride", *s) for s in text.strides)
+    yield from (("size", symbols.sizes[int(name[1:])]) for name in text.symbols if name[0] == "s")
+    if text.kernel.checks_indices:
+        yield ("status",)
+
+
+def _arguments(
+    text: KernelText, symbols: Symbols, resident: set[Buffer], place: Mapping[Slot, str], data_offset: int
+) -> Iterator[str]:
+    """The arguments of a kernel's call in `program`."""
+
+    def data_of(slot: Slot) -> str:
+        return f"ptr_i64({place[slot]} + {data_offset})[0]"
+
+    for buffer in text.kernel.buffers:
+        dtype = DTYPE_NAMES[buffer.dtype]
+        if buffer in resident:
+            yield f"ptr_{dtype}({data_of(('workspace',))} + {place['temp', buffer]})"
+        else:
+            yield f"ptr_{dtype}({data_of(('array', buffer))})"
+    yield from (place[("stride", *s)] for s in text.strides)
+    for name in text.symbols:
+        number = int(name[1:])
+        yield place["size", symbols.sizes[number]] if name[0] == "s" else f"fp[{number}]"
+    if text.kernel.checks_indices:
+        yield f"ptr_i64({data_of(('status',))})"

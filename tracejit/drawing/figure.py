@@ -90,8 +90,9 @@ class Figure:
         """The figure as a Mermaid flowchart."""
         lines = ["flowchart LR"]
         grouped = {id for group in self.groups for id in group.nodes}
-        for number, group in enumerate(self.groups):
-            lines.append(f'    subgraph group{number}["{_mermaid_text(group.title)}"]')
+        boxes = [self.box(k) for k in range(len(self.groups))]
+        for box, group in zip(boxes, self.groups, strict=True):
+            lines.append(f"    subgraph {box}" + (f'["{_mermaid_text(group.title)}"]' if box != group.title else ""))
             lines += [f"        {_mermaid_node(self.nodes[id])}" for id in group.nodes]
             lines.append("    end")
         lines += [f"    {_mermaid_node(node)}" for id, node in self.nodes.items() if id not in grouped]
@@ -101,7 +102,7 @@ class Figure:
             if members:
                 lines.append(f"    classDef {kind} fill:{fill},stroke:#64748b,color:#0f172a")
                 lines.append(f"    class {','.join(members)} {kind}")
-        lines += [f"    style group{k} fill:{self.colour(k)},stroke:#64748b" for k in range(len(self.groups))]
+        lines += [f"    style {box} fill:{self.colour(k)},stroke:#64748b" for k, box in enumerate(boxes)]
         return "\n".join(lines)
 
     def dot(self) -> str:
@@ -129,6 +130,11 @@ class Figure:
             lines.append(" -> ".join([*([sources] if sources else []), id, *([", ".join(targets)] if targets else [])]))
         return "\n".join(lines)
 
+    def box(self, group: int) -> str:
+        """The id of a box: its title where that can be one."""
+        title = self.groups[group].title
+        return title if title.isidentifier() and title not in self.nodes else f"group{group}"
+
     def colour(self, group: int) -> str:
         """The fill of a box: pale for the parameters, one colour a kernel otherwise."""
         return "#f8fafc" if self.groups[group].title == "Parameters" else _COLOURS[group % len(_COLOURS)]
@@ -139,8 +145,9 @@ class Figure:
 
 
 def _mermaid_text(text: str) -> str:
-    """Text inside quotes; `#` starts a character code there."""
-    return text.replace("#", "#35;").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
+    """Text inside quotes. `#` starts a character code there, and what looks like a list of Markdown needs one."""
+    text = text.replace("#", "#35;").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
+    return f"#{ord(text[0])};{text[1:]}" if re.match(r"[-+*](\s|$)", text) else text
 
 
 def _mermaid_node(node: Node) -> str:

@@ -26,8 +26,9 @@ def kernels_figure(record: Record) -> Figure:
     }
     _add_steps(figure, schedule, home)
     ends: list[str] = []
+    names = {f"d{record.name}/d{path}": f"d{record.name}/d{label}" for path, label in zip(record.inputs, labels)}
     for atom, name in zip(schedule.graph.outputs, record.outputs, strict=True):
-        ends.append(figure.add(name, name, "result"))
+        ends.append(figure.add(names.get(name, name), names.get(name, name), "result"))
         for source in sources(atom, schedule, home):
             figure.connect(source, ends[-1])
     figure.keep({*figure.before(ends), *(id for group in figure.groups for id in group.nodes)})

@@ -131,23 +131,24 @@ def shorten(paths: Sequence[str]) -> list[str]:
 
 
 def assigned_names(operations: Sequence[tuple[Source, str]]) -> dict[int, str]:
-    """For operations in the order in which they ran, `(source, canonical name)`, the variables they were assigned to.
+    """For operations `(source, canonical name)`, by number, the variables that their results are assigned to.
 
-    Only what is certain: in `z = x @ w + b` the last thing that happens is the only `+`, so its result is `z`.
+    Only what is certain: in `z = x @ w + b` the last instruction that made an operation is the outermost `+`.
     """
     by_statement: dict[ast.stmt, list[int]] = {}
     for k, (source, _) in enumerate(operations):
-        statement = find_statement(source)
-        if statement is not None:
-            by_statement.setdefault(statement, []).append(k)
+        # Comprehensions and lambdas inside a statement have bytecode of their own.
+        if source.function == "<module>" or not source.function.startswith("<"):
+            statement = find_statement(source)
+            if statement is not None:
+                by_statement.setdefault(statement, []).append(k)
     names: dict[int, str] = {}
     for statement, numbers in by_statement.items():
-        target, outermost, count = _assignment(statement)
-        if target is None or not count:
-            continue
-        same = [k for k in numbers if operations[k][1] == outermost]
-        if len(same) % count == 0:  # otherwise some of them were the same value and ran once
-            names |= dict.fromkeys(same[count - 1 :: count], target)
+        target, outermost = assignment(statement)
+        last = max(operations[k][0].offset for k in numbers)
+        if target is not None:
+            made = [k for k in numbers if operations[k][0].offset == last and operations[k][1] == outermost]
+            names |= dict.fromkeys(made, target)
     return names
 
 
@@ -169,21 +170,18 @@ def _parse(text: str) -> ast.Module | None:
         return None
 
 
-def _assignment(statement: ast.stmt) -> tuple[str | None, str | None, int]:
-    """The variable that a statement assigns, its outermost operation, and how often that one is in it."""
+def assignment(statement: ast.stmt) -> tuple[str | None, str | None]:
+    """The variable that a statement assigns, and the outermost operation of what it assigns."""
+    target: ast.expr | None = None
     if isinstance(statement, ast.AugAssign):
-        target, value, outermost, count = statement.target, statement.value, _OPERATORS.get(type(statement.op)), 1
+        target, outermost = statement.target, _OPERATORS.get(type(statement.op))
     elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target, value, count = statement.targets[0], statement.value, 0
-        outermost = operation_of(value)
+        target, outermost = statement.targets[0], operation_of(statement.value)
     elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-        target, value, count = statement.target, statement.value, 0
-        outermost = operation_of(value)
+        target, outermost = statement.target, operation_of(statement.value)
     else:
-        return None, None, 0
-    if not isinstance(target, ast.Name) or outermost is None:
-        return None, None, 0
-    return target.id, outermost, count + sum(operation_of(node) == outermost for node in ast.walk(value))
+        return None, None
+    return (target.id if isinstance(target, ast.Name) else None), outermost
 
 
 def operation_of(node: ast.AST) -> str | None:

@@ -58,7 +58,7 @@ def may_read_content(
 
 def _is_branch(instruction: dis.Instruction) -> bool:
     name = instruction.opname
-    return "JUMP_IF" in name and "NONE" not in name and "EXC_MATCH" not in name
+    return "JUMP" in name and "_IF_" in name and "NONE" not in name and "EXC_MATCH" not in name
 
 
 def _is_plain_test(

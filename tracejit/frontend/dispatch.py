@@ -129,6 +129,13 @@ def unwrap(x: Any, cls: TracerType) -> Any:
         return slice(unwrap(x.start, cls), unwrap(x.stop, cls), unwrap(x.step, cls))
     if isinstance(x, np.generic):
         _observed.scalars[id(x)] = x
+    elif isinstance(x, complex):
+        raise located(
+            DTypeError(
+                "complex numbers are not supported in a traced function",
+                hint="compute with the real and the imaginary part",
+            )
+        )
     elif isinstance(x, (np.ma.MaskedArray, np.matrix)):
         raise located(
             DTypeError(

@@ -20,7 +20,10 @@ import numpy as np
 
 from tracejit.frontend.content import may_read_content, nested_codes
 
+Array = np.ndarray[Any, Any]
+
 _MISSING: Any = object()
+_FOLLOWED: Any = object()  # stands in a list for an array that is followed
 
 _SIMPLE_TYPES: tuple[type, ...] = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 _GENERATORS = ("Generator", "RandomState", "Random")
@@ -52,7 +55,7 @@ def same(current: Any, expected: Any) -> bool:
     return False
 
 
-def bits_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def bits_of(array: Array) -> Array:
     """The content of an array as integers, which compare fast and tell NaN and -0.0 apart; may share its memory."""
     flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return flat.view(np.uint64) if flat.size % 8 == 0 else flat
@@ -61,10 +64,23 @@ def bits_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 class Guards:
     """Comparisons that all hold as long as a trace may be used again; `hold` costs about 40 ns each.
 
-    The content of arrays is compared only where the graph depends on it, at the cost of reading them once.
+    An array that is known under one name only is followed: when the name is bound to another array of the same
+    shape and dtype, that one becomes the input of the graph. The content of arrays is compared only where the graph
+    depends on it, at the cost of reading them once.
     """
 
-    __slots__ = ("attributes", "cells", "contents", "lists", "mappings", "sets", "sizes")
+    __slots__ = (
+        "attributes",
+        "cells",
+        "contents",
+        "followed",
+        "followed_cells",
+        "followed_items",
+        "lists",
+        "mappings",
+        "sets",
+        "sizes",
+    )
 
     def __init__(self) -> None:
         self.mappings: list[tuple[Mapping[Any, Any], Any, Any]] = []
@@ -73,42 +89,96 @@ class Guards:
         self.lists: list[tuple[Any, tuple[Any, ...]]] = []
         self.sets: list[tuple[Any, frozenset[Any]]] = []
         self.attributes: list[tuple[Any, str, Any]] = []
-        self.contents: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+        self.contents: list[tuple[Array, Array]] = []
+        self.followed: list[tuple[Mapping[Any, Any], Any, int]] = []
+        self.followed_cells: list[tuple[CellType, int]] = []
+        self.followed_items: list[tuple[Any, int, int]] = []
 
-    def hold(self) -> bool:
-        """Is everything as it was when the function was traced?"""
+    def hold(self, captures: list[Array]) -> bool:
+        """Is everything as it was when the function was traced? `captures` are updated where names moved on."""
         for mapping, key, expected in self.mappings:
             current = mapping.get(key, _MISSING)
             if current is not expected and not same(current, expected):
                 return False
         for cell, expected in self.cells:
-            try:
-                current = cell.cell_contents
-            except ValueError:
-                current = _MISSING
+            current = _content(cell)
             if current is not expected and not same(current, expected):
                 return False
         for container, size in self.sizes:
             if len(container) != size:
                 return False
-        return not (self.lists or self.sets or self.attributes or self.contents) or self._rest_holds()
+        if (self.lists or self.sets or self.attributes or self.contents) and not self._rest_holds():
+            return False
+        return self._follow(captures)
 
     def _rest_holds(self) -> bool:
         return (
-            all(len(items) == len(was) and all(map(same, items, was)) for items, was in self.lists)
+            all(len(items) == len(was) and all(map(_same_item, items, was)) for items, was in self.lists)
             and all(items == was for items, was in self.sets)
             and all(same(getattr(owner, name, _MISSING), was) for owner, name, was in self.attributes)
             and all(np.array_equal(bits_of(array), was) for array, was in self.contents)
         )
 
-    def watch_content(self, arrays: Iterable[np.ndarray[Any, Any]]) -> None:
+    def _follow(self, captures: list[Array]) -> bool:
+        """Put the arrays that the followed names have now in place; False where one is of another type."""
+        for mapping, key, k in self.followed:
+            current = mapping.get(key)
+            if current is not captures[k] and not _replace(captures, k, current):
+                return False
+        for cell, k in self.followed_cells:
+            current = _content(cell)
+            if current is not captures[k] and not _replace(captures, k, current):
+                return False
+        for items, position, k in self.followed_items:
+            if items[position] is not captures[k] and not _replace(captures, k, items[position]):
+                return False
+        return True
+
+    def follow(self, places: dict[int, int]) -> None:
+        """Follow the arrays with these identities, each known under one name, to their position in the captures."""
+        for mapping, key, value in self.mappings:
+            if id(value) in places:
+                self.followed.append((mapping, key, places[id(value)]))
+        self.mappings = [guard for guard in self.mappings if id(guard[2]) not in places]
+        for cell, value in self.cells:
+            if id(value) in places:
+                self.followed_cells.append((cell, places[id(value)]))
+        self.cells = [guard for guard in self.cells if id(guard[1]) not in places]
+        for n, (items, was) in enumerate(self.lists):
+            positions = [i for i, value in enumerate(was) if id(value) in places]
+            self.followed_items += [(items, i, places[id(was[i])]) for i in positions]
+            if positions:
+                kept = tuple(_FOLLOWED if i in positions else value for i, value in enumerate(was))
+                self.lists[n] = (items, kept)
+
+    def watch_content(self, arrays: Iterable[Array]) -> None:
         """Require that these arrays keep their content; those that nobody can write to need no look."""
         for array in arrays:
             if array.size and is_writeable(array):
                 self.contents.append((array, bits_of(array).copy()))
 
 
-def owner_of(array: np.ndarray[Any, Any]) -> Any:
+def _same_item(current: Any, expected: Any) -> bool:
+    return expected is _FOLLOWED or current is expected or same(current, expected)
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _MISSING
+
+
+def _replace(captures: list[Array], k: int, array: Any) -> bool:
+    """Make `array` capture k if it is of the same type."""
+    was = captures[k]
+    if type(array) is not np.ndarray or array.dtype != was.dtype or array.shape != was.shape:
+        return False
+    captures[k] = array
+    return True
+
+
+def owner_of(array: Array) -> Any:
     """Whoever holds the memory that `array` shows."""
     owner: Any = array
     while isinstance(owner, np.ndarray) and owner.base is not None:
@@ -116,7 +186,7 @@ def owner_of(array: np.ndarray[Any, Any]) -> Any:
     return owner
 
 
-def is_writeable(array: np.ndarray[Any, Any]) -> bool:
+def is_writeable(array: Array) -> bool:
     """Can anybody change the content, through this array or one that it is a view of?"""
     view: Any = array
     while isinstance(view, np.ndarray):
@@ -131,22 +201,23 @@ class Roots:
 
     def __init__(self) -> None:
         self.guards = Guards()
-        self.arrays: dict[int, np.ndarray[Any, Any]] = {}
+        self.arrays: dict[int, Array] = {}
         self.names: dict[int, str] = {}  # by identity of the array, what the user calls it
+        self.places: dict[int, int] = {}  # by identity of the array, how many names lead to it
         self.scalars: list[np.generic] = []
         self.generators: list[Any] = []
         self.codes: list[CodeType] = []
         self.parameters: frozenset[str] = frozenset()
 
-    def has(self, array: np.ndarray[Any, Any]) -> bool:
+    def has(self, array: Array) -> bool:
         """Is `array` one of the arrays, or a view of the memory of one?"""
         if id(array) in self.arrays:
             return True
         owner = owner_of(array)
         return any(owner_of(root) is owner for root in self.arrays.values())
 
-    def watch(self, captures: Iterable[Any], frozen: Iterable[Any], scalars: Iterable[np.generic]) -> None:
-        """Guard the content of arrays, given what a trace captured and relied on.
+    def watch(self, captures: Sequence[Any], frozen: Iterable[Any], scalars: Iterable[np.generic]) -> None:
+        """Guard the content of arrays, given what a trace captured and relied on; follow the names of the others.
 
         Arrays and NumPy scalars that are none of the roots were computed while tracing, from any of them.
         """
@@ -158,6 +229,9 @@ class Roots:
         if self.arrays and (is_derived or self._may_have_branched()):
             watched |= self.arrays
         self.guards.watch_content(watched.values())
+        owners = [id(owner_of(a)) for a in [*arrays, *watched.values()]]
+        places = {id(a): k for k, a in enumerate(captures) if self.places.get(id(a)) == 1}
+        self.guards.follow({i: k for i, k in places.items() if owners.count(id(owner_of(captures[k]))) == 1})
 
     def _may_have_branched(self) -> bool:
         named = frozenset(self.names.values())
@@ -221,6 +295,8 @@ class _Scan:
     def visit(self, value: Any, path: str) -> None:
         if isinstance(value, np.generic):
             self.roots.scalars.append(value)
+        elif isinstance(value, np.ndarray):
+            self.roots.places[id(value)] = self.roots.places.get(id(value), 0) + 1
         if value is _MISSING or isinstance(value, _SIMPLE_TYPES) or id(value) in self.seen:
             return
         self.seen[id(value)] = value
@@ -239,7 +315,7 @@ class _Scan:
         else:
             self._visit_object(value, path)
 
-    def _visit_array(self, array: np.ndarray[Any, Any], path: str) -> None:
+    def _visit_array(self, array: Array, path: str) -> None:
         self.roots.arrays[id(array)] = array
         self.roots.names[id(array)] = path
         if array.dtype == object:
@@ -304,10 +380,7 @@ class _Scan:
             return
         self.done.add((id(cell), ""))
         self.seen[id(cell)] = cell
-        try:
-            value = cell.cell_contents
-        except ValueError:
-            value = _MISSING
+        value = _content(cell)
         self.roots.guards.cells.append((cell, value))
         self.visit(value, name)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from tracejit.errors import ArgumentError, TracejitError, TracerError, UnsupportedError
 from tracejit.frontend.dispatch import forget_scalars, located, observed_scalars, value_of
-from tracejit.frontend.tracer import Tracer
+from tracejit.frontend.tracer import INTO_CONCRETE, Tracer
 from tracejit.ir import ArrayType, Atom, Builder, Graph, building, current_builder, type_of
 from tracejit.ops import Value, as_value
 from tracejit.ops.value import localize
@@ -99,11 +98,7 @@ def _run(function: Callable[..., Any], tracers: Sequence[Tracer]) -> Any:
         cause = error.__cause__
         if not isinstance(cause, TracerError):
             raise
-        raise UnsupportedError(
-            "assignment: a traced value cannot be written into a concrete array",
-            where=cause.where,
-            hint="build the array of traced values: np.stack, np.concatenate, np.where",
-        ) from None
+        raise UnsupportedError(INTO_CONCRETE[0], where=cause.where, hint=INTO_CONCRETE[1]) from None
 
 
 def _output(leaf: Any, builder: Builder, number: int, result: TreeDef, name: str) -> Atom:
@@ -143,23 +138,27 @@ class _Calls(threading.local):
 _calls = _Calls()
 
 
-@contextlib.contextmanager
-def entering(key: Hashable, name: str) -> Iterator[None]:
+class entering:  # noqa: N801 - used as a function: `with entering(...)`
     """Count the calls under way on this thread of one function on one signature; too many are an error."""
-    depth = _calls.depth
-    depth[key] = depth.get(key, 0) + 1
-    try:
-        if depth[key] > MAX_DEPTH:
+
+    def __init__(self, key: Hashable, name: str) -> None:
+        self.key = key
+        self.name = name
+
+    def __enter__(self) -> None:
+        count = _calls.depth.get(self.key, 0)
+        if count >= MAX_DEPTH:
             raise located(
                 TracerError(
-                    f"recursion: {name} calls itself with arguments of the same types, without an end, "
+                    f"recursion: {self.name} calls itself with arguments of the same types, without an end, "
                     "while it is traced",
                     hint="a condition on traced values cannot stop it: let a static argument "
                     "(static_argnames=...) count down, or write a loop",
                 )
             )
-        yield
-    finally:
-        depth[key] -= 1
-        if not depth[key]:
-            del depth[key]
+        _calls.depth[self.key] = count + 1
+
+    def __exit__(self, *exception: object) -> None:
+        _calls.depth[self.key] -= 1
+        if not _calls.depth[self.key]:
+            del _calls.depth[self.key]

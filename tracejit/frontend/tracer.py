@@ -18,6 +18,12 @@ from tracejit.ops.operators import BINARY, COMPARISONS, UNARY
 
 _NUMBERS = (int, float, complex, np.ndarray, np.generic, list, tuple)
 
+# The message and the hint where `y[i] = traced` meets a concrete y.
+INTO_CONCRETE = (
+    "assignment: a traced value cannot be written into a concrete array",
+    "build the array of traced values: np.stack, np.concatenate, np.where",
+)
+
 _IN_PLACE_SYMBOLS = {
     "add": "+",
     "sub": "-",
@@ -126,6 +132,9 @@ class Tracer(ArrayMethods):
         )
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        source = find_source()
+        if source is not None and re.search(r"\]\s*=(?!=)", source.text):
+            raise _refused(UnsupportedError, *INTO_CONCRETE)
         raise _refused(
             TracerError,
             f"np.asarray(): a traced {self._value.type} is no concrete array while its function is traced",

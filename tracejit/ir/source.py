@@ -27,7 +27,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Source:
-    """A line of the user's program, and which operation of that line.
+    """A line of the user's program, and which operation of that line: `offset` is the place in its bytecode.
 
     >>> str(Source("loss", "/home/me/model.py", 12))
     'model.py:12'
@@ -37,6 +37,7 @@ class Source:
     filename: str
     line: int
     call: Call | None = field(default=None, compare=False)
+    offset: int = field(default=-1, compare=False)
 
     @property
     def text(self) -> str:
@@ -58,6 +59,6 @@ def find_source(call: Call | None = None) -> Source | None:
     while frame is not None:
         filename = frame.f_code.co_filename
         if not filename.startswith(_SKIPPED):
-            return Source(frame.f_code.co_name, filename, frame.f_lineno, call)
+            return Source(frame.f_code.co_name, filename, frame.f_lineno, call, frame.f_lasti)
         frame = frame.f_back
     return None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import ArgumentError, ShapeError, TracerError, UnsupportedError
-from tracejit.ops.value import Value
+from tracejit.ops.value import Value, freeze
 
 
 def static_int(x: Any, what: str) -> int:
@@ -27,7 +27,7 @@ def static_int(x: Any, what: str) -> int:
         return operator.index(x)
     except TypeError:
         if isinstance(x, np.ndarray) and x.size == 1 and x.dtype.kind in "iu":
-            return int(x.reshape(()))
+            return int(freeze(x).reshape(()))
         raise ArgumentError(f"{what} must be an integer, got {type(x).__name__}") from None
 
 
@@ -38,7 +38,7 @@ def static_ints(x: Any, what: str) -> tuple[int, ...]:
     ((3,), (3, 4))
     """
     if isinstance(x, np.ndarray):
-        x = x.tolist()
+        x = freeze(x).tolist()
     if isinstance(x, Iterable) and not isinstance(x, (str, bytes, Value)):
         return tuple(static_int(n, what) for n in x)
     return (static_int(x, what),)

@@ -102,7 +102,7 @@ def _pull_sign(b: Rewriter, primitive: Primitive, x: Atom, y: Atom) -> Atom | No
 def _has_exact_reciprocal(value: Any) -> bool:
     """A power of two, up to 4, whose reciprocal is a normal number.
 
-    A larger one may be a size: were 1 / 64 a product and 1 / 63 a quotient, another batch would compile again.
+    A larger one may be a size: if x / 64 were a product and x / 63 not, another batch would compile again.
     """
     number = float(value)
     if not math.isfinite(number) or abs(math.frexp(number)[0]) != 0.5:

@@ -285,14 +285,34 @@ def _diagonal(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params)
 
 
 def _gather(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
-    """Where the indexed axes only repeat, whatever the indices say reads the same."""
-    x, indices = inputs[0], inputs[1:]
-    eqn = b.defined_by(x, core.broadcast_p)
-    if eqn is None or any(d < len(indices) for d in eqn.params["dims"]):
+    """Axes that only repeat need no index, and an index that counts up is a slice."""
+    x, *indices = inputs
+    eqn = b.definition(x)
+    if eqn is not None and eqn.primitive is core.broadcast_p:
+        return _gather_broadcast(b, eqn, x, indices)
+    counter = b.defined_by(indices[0], core.iota_p)
+    if counter is None or len(indices) != 1 or indices[0].type.rank != 1:
         return None
-    rank = len(indices[0].type.shape)
-    shape = (*indices[0].type.shape, *x.type.shape[len(indices) :])
-    return b.broadcast(eqn.inputs[0], shape, tuple(d - len(indices) + rank for d in eqn.params["dims"]))
+    piece = (counter.params["start"], indices[0].type.size, counter.params["step"])
+    first, last = piece[0], piece[0] + (piece[1] - 1) * piece[2]
+    shape = x.type.shape
+    if not piece[1] or not (0 <= first < shape[0] and 0 <= last < shape[0]):
+        return None
+    return take(b, x, (piece, *((0, n, 1) for n in shape[1:])))
+
+
+def _gather_broadcast(b: Rewriter, eqn: Eqn, x: Atom, indices: Inputs) -> Atom | None:
+    dims, count = eqn.params["dims"], len(indices)
+    indexed = [d for d in dims if d < count]
+    if len(indexed) == count or list(dims) != sorted(dims):
+        return None
+    rank = indices[0].type.rank
+    shape = (*indices[0].type.shape, *x.type.shape[count:])
+    kept = tuple(d - count + rank for d in dims if d >= count)
+    if not indexed:
+        return b.broadcast(eqn.inputs[0], shape, kept)
+    picked = b.apply(gather.gather, eqn.inputs[0], *(indices[d] for d in indexed))
+    return b.broadcast(picked, shape, (*range(rank), *kept))
 
 
 VIEWS = Rules(

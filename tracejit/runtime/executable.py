@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -28,22 +30,21 @@ WORKSPACE_KEPT = 256 * 2**20  # bytes: a larger workspace is given back after ea
 class Bound:
     """A program for one set of layouts.
 
-    template: the int64 table with sizes and offsets filled in; slots to fill at each call are beside it:
-    `inputs`/`outputs`/`others` pair a table position with an input number, output number or variable;
-    `strides` hold (position, input number, dimension).
+    A call's int64 table is the segment's number, then `pick` of the handles of all arrays (inputs, outputs,
+    workspace, status), then `strides` (input number, dimension) in elements: `pack` makes these bytes, and
+    `fixed` holds the rest. `constants` is the address of the float64 table that `constant_table` keeps alive.
     """
 
     text: ProgramText
+    entry: Callable[[bytes, int], None] | None
     native: NativeProgram | None
-    table_type: Any
-    template: bytes
-    constants: Any
-    inputs: tuple[tuple[int, int], ...]
-    outputs: tuple[tuple[int, int], ...]
-    others: tuple[tuple[int, Var], ...]
-    strides: tuple[tuple[int, int, int], ...]
-    workspace_slot: int
-    status_slot: int
+    pack: Callable[..., bytes]
+    pick: Callable[[list[int]], tuple[int, ...]]
+    strides: tuple[tuple[int, int], ...]
+    fixed: bytes
+    constants: int
+    constant_table: Any
+    has_status: bool
 
 
 class Executable:
@@ -58,63 +59,60 @@ class Executable:
         self.config = config
         self.bound: dict[tuple[bool, ...], Bound] = {}
         self._dtypes = tuple(v.type.dtype for v in program.inputs)
-        self._read = tuple(v in program.buffers for v in program.inputs)
         graph = program.schedule.graph
         self._outputs = tuple((v.type.shape, v.type.dtype) for v in program.outputs)
-        self._reshaped = tuple(
-            a.type.shape if a.type.shape != v.type.shape else None
-            for a, v in zip(graph.outputs, program.outputs, strict=True)
-        )
-        self._plain = all(isinstance(c, Segment) for c in program.calls) and not any(self._reshaped)
+        self._shapes = tuple(a.type.shape for a in graph.outputs)
+        self._is_reshaped = any(s != v.type.shape for s, v in zip(self._shapes, program.outputs, strict=True))
+        self._is_one_call = len(program.calls) == 1 and isinstance(program.calls[0], Segment)
         self._workspaces: list[Any] = []
+        self._address: Callable[[Any], int] | None = id if offsets_hold() else None
 
     def __call__(self, arrays: Sequence[Any]) -> list[Any]:
-        settled: list[Any] = []
+        inputs: list[Any] = []
         layout: list[bool] = []
-        for x, dtype in zip(arrays, self._dtypes, strict=True):
+        for x, dtype in zip(arrays, self._dtypes):  # noqa: B905 - lengths are the caller's contract
             if type(x) is not np.ndarray or x.dtype is not dtype:
                 x = np.asarray(x, dtype=dtype)
             contiguous = x.flags.c_contiguous
             if not contiguous:
                 x, contiguous = _usable(x)
-            settled.append(x)
+            inputs.append(x)
             layout.append(contiguous)
         key = tuple(layout)
         bound = self.bound.get(key)
         if bound is None:
             bound = self.bound[key] = self.bind(key)
-        return self.run(bound, settled)
+        return self.run(bound, inputs)
 
     def run(self, bound: Bound, inputs: list[Any]) -> list[Any]:
+        """Fill the table, run every step, and hand out the outputs."""
         outputs = [np.empty(shape, dtype) for shape, dtype in self._outputs]
-        table = bound.table_type.from_buffer_copy(bound.template)
-        keep: list[Any] = [inputs, outputs]
-        address = id if offsets_hold() else partial(cell_address, keep=keep)
-        for position, k in bound.inputs:
-            table[position] = address(inputs[k])
-        for position, k in bound.outputs:
-            table[position] = address(outputs[k])
-        for position, k, dimension in bound.strides:
-            table[position] = inputs[k].strides[dimension] // inputs[k].itemsize
+        keep: list[Any] = []  # whatever must live as long as the call
+        address = self._address or partial(cell_address, keep=keep)
+        handles = [address(x) for x in inputs]
+        handles += [address(x) for x in outputs]
         workspace = status = None
         if self.program.workspace:
             workspace = self.take_workspace()
-            if bound.workspace_slot:
-                table[bound.workspace_slot] = address(workspace)
-        if bound.status_slot:
+        handles.append(0 if workspace is None else address(workspace))
+        if bound.has_status:
             status = np.zeros(1, np.int64)
-            table[bound.status_slot] = address(status)
-        constants = ctypes.addressof(bound.constants)
-        if self._plain and len(self.program.calls) == 1:
-            assert bound.native is not None
-            bound.native.entry(ctypes.addressof(table), constants)
+            handles.append(address(status))
+        dynamic = bound.pick(handles)
+        if bound.strides:
+            dynamic += tuple(inputs[k].strides[d] // inputs[k].itemsize for k, d in bound.strides)
+        if self._is_one_call:
+            assert bound.entry is not None
+            bound.entry(bound.pack(0, *dynamic) + bound.fixed, bound.constants)
         else:
-            self.run_steps(bound, inputs, outputs, table, workspace, address)
+            self.run_steps(bound, inputs, outputs, dynamic, workspace)
         if workspace is not None and workspace.nbytes <= WORKSPACE_KEPT:
             self._workspaces.append(workspace)
         if status is not None and status[0]:
             raise self.index_error(bound, int(status[0]))
-        return [x if s is None else x.reshape(s) for x, s in zip(outputs, self._reshaped, strict=True)]
+        if self._is_reshaped:
+            return [x.reshape(s) for x, s in zip(outputs, self._shapes, strict=True)]
+        return outputs
 
     def take_workspace(self) -> Any:
         """A workspace that no other thread uses."""
@@ -124,23 +122,20 @@ class Executable:
             return np.empty(self.program.workspace, np.uint8)
 
     def run_steps(
-        self, bound: Bound, inputs: list[Any], outputs: list[Any], table: Any, workspace: Any, address: Any
+        self, bound: Bound, inputs: list[Any], outputs: list[Any], dynamic: tuple[int, ...], workspace: Any
     ) -> None:
-        """Segments and library calls in turn; library results live in their own planned arrays."""
+        """Segments and library calls in turn; library results go to their planned places."""
         arrays: dict[Var, Any] = dict(zip(self.program.inputs, inputs, strict=True))
         arrays.update(zip(self.program.outputs, outputs, strict=True))
         for buffer, offset in self.program.offsets.items():
             if buffer.var is not None:
                 arrays[buffer.var] = np.ndarray(buffer.shape, buffer.dtype, workspace, offset)
-        for position, var in bound.others:
-            table[position] = address(arrays[var])
         for call in self.program.calls:
             if isinstance(call, LibraryCall):
                 self.call_library(call, arrays)
             else:
-                assert bound.native is not None
-                table[0] = call.number
-                bound.native.entry(ctypes.addressof(table), ctypes.addressof(bound.constants))
+                assert bound.entry is not None
+                bound.entry(bound.pack(call.number, *dynamic) + bound.fixed, bound.constants)
 
     def call_library(self, call: LibraryCall, arrays: dict[Var, Any]) -> None:
         eqn = call.eqn
@@ -166,40 +161,25 @@ class Executable:
         program = self.program
         text = self.print(layout)
         native = get_program(text.text, self.config)[0] if program.kernels else None
-        numbers = {v: k for k, v in enumerate(program.inputs)}
-        places = {v: k for k, v in enumerate(program.outputs)}
-        table = [0] * (len(text.slots) + 1)
-        inputs, outputs, others, strides = [], [], [], []
-        special = {"workspace": 0, "status": 0}
-        for position, slot in enumerate(text.slots, start=1):
-            kind = slot[0]
-            if kind in special:
-                special[kind] = position
-            elif kind == "size":
-                table[position] = slot[1]
-            elif kind == "temp":
-                table[position] = program.offsets[slot[1]]
-            elif kind == "stride":
-                strides.append((position, numbers[slot[1].var], slot[2]))
-            elif slot[1].var in numbers:
-                inputs.append((position, numbers[slot[1].var]))
-            elif slot[1].var in places:
-                outputs.append((position, places[slot[1].var]))
-            else:
-                others.append((position, slot[1].var))
-        table_type = ctypes.c_int64 * len(table)
+        arrays = (*program.inputs, *program.outputs)
+        handle = {v: k for k, v in enumerate(arrays)}
+        special = {"workspace": len(arrays), "status": len(arrays) + 1}
+        dynamic, fixed = text.slots[: text.dynamic], text.slots[text.dynamic :]
+        picks = [special[s[0]] if s[0] in special else handle[s[1].var] for s in dynamic if s[0] != "stride"]
+        strides = tuple((handle[s[1].var], s[2]) for s in dynamic if s[0] == "stride")
+        numbers = [s[1] if s[0] == "size" else program.offsets[s[1]] for s in fixed]
+        table = (ctypes.c_double * max(len(text.constants), 1))(*text.constants)
         return Bound(
             text,
+            native.entry if native is not None else None,
             native,
-            table_type,
-            bytes(table_type(*table)),
-            (ctypes.c_double * max(len(text.constants), 1))(*text.constants),
-            tuple(inputs),
-            tuple(outputs),
-            tuple(others),
-            tuple(strides),
-            special["workspace"],
-            special["status"],
+            struct.Struct(f"{text.dynamic + 1}q").pack,
+            _picker(picks),
+            strides,
+            struct.pack(f"{len(numbers)}q", *numbers),
+            ctypes.addressof(table),
+            table,
+            any(s[0] == "status" for s in dynamic),
         )
 
     def print(self, layout: tuple[bool, ...]) -> ProgramText:
@@ -226,3 +206,10 @@ def _usable(x: Any) -> tuple[Any, bool]:
     """An array whose strides are whole elements and whose data is aligned; copied only when it is not."""
     whole = x.flags.aligned and all(s % x.itemsize == 0 for s in x.strides)
     return (x, False) if whole else (np.ascontiguousarray(x), True)
+
+
+def _picker(positions: list[int]) -> Callable[[list[int]], tuple[int, ...]]:
+    """`handles -> tuple of those at positions`, for any number of positions."""
+    if len(positions) > 1:
+        return itemgetter(*positions)
+    return lambda handles: tuple(handles[k] for k in positions)
