@@ -8,13 +8,19 @@ Each stage is a function whose result prints as text; `tracejit.inspect` shows t
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from tracejit.codegen.program import Program, build_program
 from tracejit.config import Config
 from tracejit.ir import Graph
 from tracejit.passes import optimize, simplify_graph
+from tracejit.runtime.cache import Origin, get_program
 from tracejit.runtime.executable import Executable
+from tracejit.runtime.native import NativeProgram
 from tracejit.schedule.fusion import Schedule, schedule_graph
 
 
@@ -45,6 +51,32 @@ def run_stages(graph: Graph, fuse: bool = True, config: Config | None = None) ->
     times.append(time.perf_counter())
     seconds = {name: times[k + 1] - times[k] for k, name in enumerate(("passes", "schedule", "lower"))}
     return Stages(optimized, schedule, program, Executable(program, config), seconds)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The kernels printed for the layouts of some arrays, and their machine code (None where no kernel runs).
+
+    origin: where the code came from, "memory", "disk" or "compiled"; `seconds` as in `Stages`, of "print" and "compile"
+    """
+
+    text: str
+    native: NativeProgram | None
+    origin: Origin | None
+    seconds: dict[str, float]
+
+
+def compile_stages(stages: Stages, arrays: Sequence[Any]) -> Compiled:
+    """Print and compile, or find, the kernels that a call with `arrays` runs."""
+    layout = tuple(bool(np.asarray(x).flags.c_contiguous) for x in arrays)
+    times = [time.perf_counter()]
+    text = stages.executable.print(layout).text
+    times.append(time.perf_counter())
+    if not stages.program.kernels:
+        return Compiled("", None, None, {"print": times[1] - times[0]})
+    native, origin = get_program(text, stages.executable.config)
+    times.append(time.perf_counter())
+    return Compiled(text, native, origin, {"print": times[1] - times[0], "compile": times[2] - times[1]})
 
 
 def compile_graph(graph: Graph, fuse: bool = True, config: Config | None = None) -> Executable:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from tracejit.api.record import Record, record_call
 from tracejit.ir import Graph, Source, format_graph
@@ -118,12 +115,11 @@ def inspect_record(record: Record) -> Inspection:
     # The stages below are loaded when first used, so that `import tracejit` stays cheap.
     from tracejit.codegen.describe import count_kernels, format_program
     from tracejit.codegen.program import bytes_moved
-    from tracejit.compile import run_stages
+    from tracejit.compile import compile_stages, run_stages
     from tracejit.schedule.describe import format_schedule
 
     stages = run_stages(record.graph, record.fuse)
-    timings = {**record.seconds, **stages.seconds}
-    source, native, origin = _compile(stages, record, timings)
+    compiled = compile_stages(stages, record.arrays)
     kernels, library_calls = count_kernels(stages.program)
     memory = format_program(stages.program, record.inputs, record.outputs)
     return Inspection(
@@ -132,7 +128,7 @@ def inspect_record(record: Record) -> Inspection:
         adjoint=_graph_text(record.graph, record.inputs),
         optimized=_graph_text(stages.optimized, record.inputs),
         schedule=f"{format_schedule(stages.schedule)}\n\n{memory}",
-        source=source,
+        source=compiled.text,
         kernels=kernels,
         library_calls=library_calls,
         bytes_moved=bytes_moved(stages.program),
@@ -143,28 +139,10 @@ def inspect_record(record: Record) -> Inspection:
             "optimized": len(stages.optimized.eqns),
         },
         passes=_count_passes(record.graph, stages),
-        timings=timings,
-        origin=origin,
-        _native=native,
+        timings={**record.seconds, **stages.seconds, **compiled.seconds},
+        origin=compiled.origin,
+        _native=compiled.native,
     )
-
-
-def _compile(
-    stages: Stages, record: Record, timings: dict[str, float]
-) -> tuple[str, NativeProgram | None, str | None]:
-    """Print and compile for the layouts of the recorded arguments, adding both to `timings`."""
-    from tracejit.runtime.cache import get_program
-
-    layout = tuple(bool(np.asarray(x).flags.c_contiguous) for x in record.arrays)
-    started = time.perf_counter()
-    text = stages.executable.print(layout).text
-    timings["print"] = time.perf_counter() - started
-    if not stages.program.kernels:
-        return "", None, None
-    started = time.perf_counter()
-    native, origin = get_program(text, stages.executable.config)
-    timings["compile"] = time.perf_counter() - started
-    return text, native, origin
 
 
 def _count_passes(graph: Graph, stages: Stages) -> tuple[tuple[str, int, int], ...]:

@@ -81,6 +81,7 @@ class KernelPrinter:
         self.axis_names: dict[int, str] = {}
         self.strides: dict[tuple[Buffer, int], str] = {}
         self.lines: list[str] = []
+        self.holds: set[Scalar] = set()  # conditions known to be true there
         self.inside = False  # printing the part of a loop where all of its axis guards hold
         self.counters: dict[str, int] = {}
         self.last_source: Source | None = None
@@ -130,9 +131,22 @@ class KernelPrinter:
         print_it(statement, depth)
 
     def compute(self, s: Compute, depth: int) -> None:
-        if s.scalar.op == "guard" and self.inside and not self.remaining_guards(s.scalar.args):
-            return  # known to hold here; `select` prints its first choice
+        if self.inside and self.is_settled(s.scalar):
+            return
         self.put(depth, f"{self.define(s.scalar)} = {self.expression(s.scalar)}", s.source)
+
+    def is_settled(self, scalar: Scalar) -> bool:
+        """In the part where guards hold: is the scalar a guard, or a selection by one, that needs no line?"""
+        if scalar.op == "guard" and not self.remaining_guards(scalar.args):
+            self.holds.add(scalar)
+            return True
+        if scalar.op != "select" or scalar.args[0] not in self.holds:
+            return False
+        chosen = scalar.args[1]
+        if chosen.op == "const" and chosen.dtype.kind == "b" and chosen.args[0]:
+            self.holds.add(scalar)
+        self.names[scalar] = self.value(chosen)
+        return True
 
     def load(self, s: Load, depth: int) -> None:
         text = self.memory(s.buffer, s.index)
@@ -237,6 +251,7 @@ class KernelPrinter:
         self.put(depth, f"for {axis} in range({first}, {last}):")
         self.block(s.body, depth + 1)
         self.inside = False
+        self.holds.clear()
         if outer or high < s.extent:
             self.put(depth, f"for {axis} in range({last}, {extent}):")
             self.block(s.body, depth + 1)
@@ -272,13 +287,6 @@ class KernelPrinter:
             return self.cast(self.index(args[0]), np.dtype(np.int64), scalar.dtype)
         if op == "guard":
             return self.conditions(self.remaining_guards(args))
-        if (
-            op == "select"
-            and self.inside
-            and args[0].op == "guard"
-            and not self.remaining_guards(args[0].args)
-        ):
-            return self.value(args[1])
         values = [self.value(a) for a in args]
         if op == "cast":
             return self.cast(values[0], args[0].dtype, scalar.dtype)

@@ -69,9 +69,10 @@ class Figure:
         self.edges[source, target] = None
 
     def keep(self, ids: set[str]) -> None:
-        """Drop every node that is not among `ids`, and the arrows at it."""
+        """Drop every node that is not among `ids`, the arrows at it, and its place in a box."""
         self.nodes = {id: node for id, node in self.nodes.items() if id in ids}
         self.edges = {edge: None for edge in self.edges if ids.issuperset(edge)}
+        self.groups = [Group(g.title, tuple(id for id in g.nodes if id in ids)) for g in self.groups]
 
     def before(self, ids: Sequence[str]) -> set[str]:
         """`ids` and all nodes from which arrows lead to them."""

@@ -17,7 +17,7 @@ class Operation:
 
     name: str
     eqns: list[Eqn]
-    is_adjoint: bool = False
+    order: int = 0
     operands: dict[Operation | Var, None] = field(default_factory=dict["Operation | Var", None])
     constants: dict[str, None] = field(default_factory=dict[str, None])
     node: str = ""
@@ -91,10 +91,9 @@ class Reading:
 
 
 def group_equations(graph: Graph) -> Iterator[Operation]:
-    """Runs of equations that came out of one call; a call that comes back later is there as its derivative."""
+    """Runs of equations that came out of one call, or out of the derivative of one."""
     current: Operation | None = None
     last: Call | None = None
-    seen: set[Call] = set()
     for eqn in graph.eqns:
         call = eqn.source.call if eqn.source is not None else None
         if current is not None and call is not None and call is last:
@@ -103,15 +102,13 @@ def group_equations(graph: Graph) -> Iterator[Operation]:
         if current is not None:
             yield current
         name = canonical(call.name if call is not None else eqn.primitive.name)
-        current, last = Operation(name, [eqn], call is not None and call in seen), call
-        if call is not None:
-            seen.add(call)
+        current, last = Operation(name, [eqn], call.order if call is not None else 0), call
     if current is not None:
         yield current
 
 
 def _add_operations(figure: Figure, operations: list[Operation], inputs: dict[Var, str]) -> None:
-    located = [o for o in operations if o.source is not None and not o.is_adjoint]
+    located = [o for o in operations if o.source is not None and not o.order]
     found = assigned_names([(o.source, o.name) for o in located if o.source is not None])
     variables = {located[k]: name for k, name in found.items()}
     for operation in operations:
@@ -126,8 +123,8 @@ def _add_operations(figure: Figure, operations: list[Operation], inputs: dict[Va
 
 def _label(operation: Operation) -> str:
     label = label_of(operation.name)
-    if operation.is_adjoint:
-        return f"d {label}"
+    if operation.order:
+        return "d " * operation.order + label
     if len(operation.constants) == 1 and len(operation.operands) == 1 and not label.isalnum():
         return f"{label} {next(iter(operation.constants))}"
     return label

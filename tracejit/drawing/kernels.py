@@ -31,7 +31,7 @@ def kernels_figure(record: Record) -> Figure:
         ends.append(figure.add(names.get(name, name), names.get(name, name), "result"))
         for source in sources(atom, schedule, home):
             figure.connect(source, ends[-1])
-    figure.keep({*figure.before(ends), *(id for group in figure.groups for id in group.nodes)})
+    figure.keep(figure.before(ends))
     return figure
 
 
@@ -42,11 +42,11 @@ def _add_steps(figure: Figure, schedule: Schedule, home: dict[Var, str]) -> None
     kernels = 0
     for step in schedule.steps:
         if isinstance(step, LibraryStep):
-            eqns, title, results = [step.eqn], "library call", {step.eqn.out}
+            eqns, title, results = [step.eqn], "library call", frozenset({step.eqn.out})
         else:
             eqns, title = list(step.group.eqns.values()), f"kernel_{kernels} {describe_axes(step)}"
             kernels += 1
-            results = {e.out for e in eqns}
+            results = step.stored
         here = dict(home)
         members: list[str] = []
         for eqn in eqns:
@@ -57,8 +57,7 @@ def _add_steps(figure: Figure, schedule: Schedule, home: dict[Var, str]) -> None
                 for source in sources(atom, schedule, here):
                     figure.connect(source, node)
             here[eqn.out] = node
-        for var in results:  # what another kernel computes again is read from where it was computed first
-            home.setdefault(var, here[var])
+        home.update((var, here[var]) for var in results)
         figure.groups.append(Group(title, tuple(members)))
 
 

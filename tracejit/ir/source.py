@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import linecache
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,10 +20,16 @@ _SKIPPED = (_OWN, _NUMPY, "<__array_function__")
 class Call:
     """One operation as the user wrote it: an operator, a NumPy function, a function of this library.
 
-    It stands for all equations that came out of it; two calls of one function are two objects.
+    It stands for all equations that came out of it; two calls of one function are two objects. `order` counts the
+    derivatives that were taken since.
     """
 
     name: str
+    order: int = 0
+
+    @functools.cached_property
+    def derivative(self) -> Call:
+        return Call(self.name, self.order + 1)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,10 @@ class Source:
     def text(self) -> str:
         """The line itself, stripped; empty when the file cannot be read."""
         return linecache.getline(self.filename, self.line).strip()
+
+    def derivative(self) -> Source:
+        """The same line, for equations of the derivative of what was written there."""
+        return self if self.call is None else replace(self, call=self.call.derivative)
 
     def describe(self) -> str:
         """`in loss, model.py:12:  z = x @ w`, as error messages show it."""

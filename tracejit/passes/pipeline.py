@@ -5,7 +5,8 @@
 3. `fold_constants`, `simplify`: what is left is work; chains of views are merged, so that the passes below meet one
    view where there were several.
 4. `lower_contractions` brings broadcasts, products and sums into the open; `sink_broadcasts` then works on those too.
-5. `push_views` comes last of those that move: views settle on inputs, reductions and calls.
+5. `embed_sums` takes sums over slices to where their gradients are; `push_views` comes last of those that move:
+   views settle on inputs, reductions and calls.
 6. `fold_constants`, `simplify`, `eliminate_common`, `eliminate_dead` clear up what the movers leave.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from tracejit.ir import Eqn, Graph, Kind, verify
 from tracejit.passes.cse import eliminate_common
 from tracejit.passes.dce import eliminate_dead
+from tracejit.passes.embed_sums import embed_sums
 from tracejit.passes.erase_markers import erase_markers
 from tracejit.passes.fold_constants import FOLDING, fold_constants
 from tracejit.passes.lower_contractions import lower_contractions
@@ -34,6 +36,7 @@ PIPELINE: tuple[Pass, ...] = (
     simplify,
     lower_contractions,
     sink_broadcasts,
+    embed_sums,
     push_views,
     fold_constants,
     simplify,

@@ -63,7 +63,7 @@ def _elementwise(b: Rewriter, atom: Atom) -> Eqn | None:
     return eqn
 
 
-def _is_cheap(b: Rewriter, atom: Atom) -> bool:
+def is_cheap(b: Rewriter, atom: Atom) -> bool:
     """Does all elementwise work behind `atom` cost at most CHEAP an element?"""
     total, waiting, seen = 0, [atom], set[Atom]()
     while waiting:
@@ -82,7 +82,7 @@ def _is_cheap(b: Rewriter, atom: Atom) -> bool:
 def _passable(b: Rewriter, atom: Atom) -> Eqn | None:
     """The elementwise equation behind `atom`, if a view may go through it."""
     eqn = _elementwise(b, atom)
-    return eqn if eqn is not None and (b.uses(atom) == 1 or _is_cheap(b, atom)) else None
+    return eqn if eqn is not None and (b.uses(atom) == 1 or is_cheap(b, atom)) else None
 
 
 # --- views that only choose ------------------------------------------------------------------------------
@@ -126,12 +126,12 @@ def _push_gather(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Para
 # --- views that fill with zeros --------------------------------------------------------------------------
 
 
-def _push_padding(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
+def push_padding(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
     (x,) = inputs
     if _passable(b, x) is None:
         return None
     result = primitive.infer(x.type, **params)
-    if result.size > PADDING * x.type.size and not _is_cheap(b, x):
+    if result.size > PADDING * x.type.size and not is_cheap(b, x):
         return None
 
     def pad(atom: Atom) -> Atom:
@@ -175,8 +175,8 @@ _PUSHING = (
             diagonal.diagonal_op.primitive: (_push,),
             core.reshape_p: (_push_reshape,),
             gather.gather.primitive: (_push_gather,),
-            slicing.unslice.primitive: (_push_padding,),
-            diagonal.undiagonal.primitive: (_push_padding,),
+            slicing.unslice.primitive: (push_padding,),
+            diagonal.undiagonal.primitive: (push_padding,),
         }
     )
 )

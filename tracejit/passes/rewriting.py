@@ -91,22 +91,23 @@ class Rewriter(Builder):
 
     def replay(self, eqn: Eqn) -> None:
         """Emit an equation of the graph; the types of its operands are as they were, so its own is too."""
-        env = self._env
-        inputs = eqn.inputs
-        if any(a in env for a in inputs):
-            inputs = tuple(substitute(env, a) for a in inputs)
-            eqn = eqn.with_inputs(inputs)
+        env, primitive, inputs = self._env, eqn.primitive, eqn.inputs
+        for atom in inputs:
+            if atom in env:
+                inputs = tuple(substitute(env, a) for a in inputs)
+                eqn = eqn.with_inputs(inputs)
+                break
         self.source = eqn.source
         result: Atom | None = None
         if not eqn.outputs[0].type.shape:
-            result = self._fold(eqn.primitive, inputs, eqn.params, eqn.outputs[0].type)
+            result = self._fold(primitive, inputs, eqn.params, eqn.outputs[0].type)
         if result is None:
-            result = self._apply(self, eqn.primitive, inputs, eqn.params)
+            result = self._apply(self, primitive, inputs, eqn.params)
         if result is not None:
             self._replace(eqn.out, result)
             return
-        if eqn.primitive.pure:
-            key = eqn_key(eqn.primitive, inputs, eqn.params)
+        if primitive.pure:
+            key = eqn_key(primitive, inputs, eqn.params)
             known = self._known.setdefault(key, eqn.outputs)
             if known is not eqn.outputs:
                 for old, new in zip(eqn.outputs, known, strict=True):
@@ -183,12 +184,12 @@ def rewrite_to_end(graph: Graph, rules: Rules, rounds: int = 4) -> Graph:
 
 def drop_dead(graph: Graph) -> Graph:
     """The graph without equations whose results nothing reads; those with an effect stay."""
-    live = {a for a in graph.outputs if isinstance(a, Var)}
+    live: set[Atom] = set(graph.outputs)
     kept: list[Eqn] = []
     for eqn in reversed(graph.eqns):
-        if not eqn.primitive.pure or any(v in live for v in eqn.outputs):
+        if not eqn.primitive.pure or not live.isdisjoint(eqn.outputs):
             kept.append(eqn)
-            live.update(a for a in eqn.inputs if isinstance(a, Var))
+            live.update(eqn.inputs)
     if len(kept) == len(graph.eqns):
         return graph
     return Graph(graph.inputs, tuple(reversed(kept)), graph.outputs, graph.name)

@@ -28,6 +28,7 @@ def jvp_graph(graph: Graph, has_tangent: Sequence[bool]) -> Graph:
                 env[eqn.out] = builder.emit(
                     eqn.primitive, [substitute(env, a) for a in eqn.inputs], dict(eqn.params)
                 )
+            with builder.at(eqn.source.derivative() if eqn.source else None):
                 tangent = _tangent(builder, eqn, env, tangents)
             if tangent is not None:
                 tangents[eqn.out] = tangent

@@ -33,7 +33,7 @@ def vjp_graph(graph: Graph, wrt: Sequence[int], seeds: Sequence[bool] | None = N
                 _accumulate(cts, atom, Value(builder, seed))
         for eqn in reversed(graph.eqns):
             if eqn.out in cts:
-                with builder.at(eqn.source):
+                with builder.at(eqn.source.derivative() if eqn.source else None):
                     _pull(builder, eqn, env, active, cts)
         results = [cts[v] if v in cts else zeros_of(v.type) for v in (graph.inputs[k] for k in wrt)]
     outputs = [substitute(env, a) for a in graph.outputs] + [r.atom for r in results]
