@@ -83,7 +83,7 @@ def compare(program: Program, sizes: tuple[int, ...], rounds: int, round_seconds
 
 
 HEADER = (
-    f"{'value and gradient':<34} {'fused':>9} {'unfused':>9} {'by hand':>9} {'autograd':>9}   "
+    f"{'value and gradient':<40} {'fused':>9} {'unfused':>9} {'by hand':>9} {'autograd':>9}   "
     f"{'ratios to fused':^23}  {'kernels':>9}"
 )
 
@@ -96,4 +96,4 @@ def format_row(row: Comparison) -> str:
     ratios = [row.ratio(name) for name in others]
     shown = [f"{'-' if r is None else f'{r:.1f}x' if r < 100 else f'{r:.0f}x':>7}" for r in ratios]
     kernels = f"{row.kernels['fused']} / {row.kernels['unfused']}"
-    return f"{f'{row.program} {sizes}':<34} {' '.join(times)}   {' '.join(shown)}  {kernels:>9}"
+    return f"{f'{row.program} {sizes}':<40} {' '.join(times)}   {' '.join(shown)}  {kernels:>9}"

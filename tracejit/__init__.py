@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tracejit.api import value_and_grad as value_and_grad
     from tracejit.api import vjp as vjp
     from tracejit.check import check_grads as check_grads
+    from tracejit.comparison import compare as compare
+    from tracejit.drawing import draw as draw
     from tracejit.errors import ArgumentError as ArgumentError
     from tracejit.errors import CacheWarning as CacheWarning
     from tracejit.errors import DTypeError as DTypeError
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from tracejit.errors import TracejitError as TracejitError
     from tracejit.errors import TracerError as TracerError
     from tracejit.errors import UnsupportedError as UnsupportedError
+    from tracejit.inspection import inspect as inspect
     from tracejit.runtime import CacheInfo as CacheInfo
     from tracejit.runtime import cache_clear as cache_clear
     from tracejit.runtime import cache_info as cache_info
@@ -54,6 +57,9 @@ _PLACES = {
     ),
     **dict.fromkeys(("CacheInfo", "cache_clear", "cache_info"), "tracejit.runtime"),
     "check_grads": "tracejit.check",
+    "compare": "tracejit.comparison",
+    "draw": "tracejit.drawing",
+    "inspect": "tracejit.inspection",
     "nn": "",
 }
 

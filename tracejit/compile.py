@@ -39,7 +39,7 @@ class Stages:
 
 
 def run_stages(graph: Graph, fuse: bool = True, config: Config | None = None) -> Stages:
-    """Take `graph` down the road, keeping what each stage made of it. `fuse=False` runs one kernel an equation."""
+    """Take `graph` down the road, keeping what each stage made of it; `fuse=False` runs one kernel an equation."""
     config = replace(config or Config.from_environment(), fuse=fuse)
     times = [time.perf_counter()]
     # Unfused, every intermediate array exists once: views must not be pushed into repeated work.
@@ -57,7 +57,8 @@ def run_stages(graph: Graph, fuse: bool = True, config: Config | None = None) ->
 class Compiled:
     """The kernels printed for the layouts of some arrays, and their machine code (None where no kernel runs).
 
-    origin: where the code came from, "memory", "disk" or "compiled"; `seconds` as in `Stages`, of "print" and "compile"
+    origin: where the code came from, "memory", "disk" or "compiled"
+    seconds: as in `Stages`, of "print" and "compile"
     """
 
     text: str

@@ -20,8 +20,8 @@ class Inspection:
     """What `inspect` found; its text is every stage under headings.
 
     name: of the function
-    ir, adjoint, optimized: the traced graph, the graph with its derivative (equal to `ir` for `jit`), and the latter
-        after the passes, each as Python text with the user's lines
+    ir, adjoint, optimized: the traced graph, the graph with its derivative (equal to `ir` for `jit`), and the
+        latter after the passes, each as Python text with the user's lines
     schedule: kernels and library calls with their equations, and the memory that each touches
     source: the kernels as they are compiled
     kernels, library_calls: how many of each one call of the function runs
@@ -157,7 +157,7 @@ def _count_passes(graph: Graph, stages: Stages) -> tuple[tuple[str, int, int], .
 
 
 def _graph_text(graph: Graph, inputs: tuple[str, ...]) -> str:
-    """The graph's text under the user's names of its inputs; each of the user's lines is shown where it begins."""
+    """The graph's text under the user's names of its inputs; the user's lines are shown where they begin."""
     header, *lines = format_graph(graph).splitlines()
     shown: Source | None = None
     for k, eqn in enumerate(graph.eqns):

@@ -22,7 +22,9 @@ class Progress:
     1
     """
 
-    def __init__(self, title: str, total: int, show: bool | None = None, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, title: str, total: int, show: bool | None = None, stream: TextIO | None = None
+    ) -> None:
         self.title = title
         self.total = max(total, 1)
         self.done = 0
@@ -39,7 +41,8 @@ class Progress:
         if not self.is_shown:
             return
         filled = WIDTH * self.done // self.total
-        line = f"{self.title} [{'#' * filled}{'.' * (WIDTH - filled)}] {100 * self.done // self.total:3d} % {note}"
+        bar = "#" * filled + "." * (WIDTH - filled)
+        line = f"{self.title} [{bar}] {100 * self.done // self.total:3d} % {note}".rstrip()
         self.stream.write("\r" + line.ljust(self._length))
         self.stream.flush()
         self._length = len(line)

@@ -1,4 +1,4 @@
-"""One call of a function, taken apart to be looked at: graphs, names, arrays. `inspect`, `draw`, `compare` read it."""
+"""One call of a function, taken apart to be looked at: graphs, names, arrays."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Record:
 
 
 def record_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Record:
-    """Trace and transform `function(*args, **kwargs)` as its call would, without compiling or keeping anything."""
+    """Trace and transform `function(*args, **kwargs)` as its call would; nothing is compiled or kept."""
     transformed = function if isinstance(function, Transformed) else jit(function)
     started = time.perf_counter()
     lowered, call = transformed.lower(*args, **kwargs)

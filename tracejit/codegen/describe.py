@@ -1,4 +1,4 @@
-"""Programs as text: the arrays of each kernel and library call, their bytes, and the plan of the workspace."""
+"""Programs as text: the arrays of each kernel and library call, their bytes, the plan of the workspace."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def _describe_call(call: LibraryCall, program: Program, roles: Mapping[Var, str]
     definitions = dict(program.schedule.definitions)
     below = [r.base for a in eqn.inputs for r in reaches(a, definitions) if not isinstance(r.base, Const)]
     read = sum(a.type.nbytes for a in eqn.inputs)
-    title = f"{eqn.primitive.name}: a library call, reads {read:,} bytes, writes {eqn.out.type.nbytes:,} bytes"
+    written = eqn.out.type.nbytes
+    title = f"{eqn.primitive.name}: a library call, reads {read:,} bytes, writes {written:,} bytes"
     rows = [_row(program.buffers[v], "read", roles) for v in dict.fromkeys(below) if isinstance(v, Var)]
     return [title, *_table([*rows, _row(program.buffers[eqn.out], "written", roles)])]
 
@@ -89,7 +90,8 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines: list[str] = []
     for row in rows:
-        cells = [c.rjust(w) if k == 2 else c.ljust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [c.ljust(w) for c, w in zip(row, widths, strict=True)]
+        cells[2] = row[2].rjust(widths[2])
         lines.append(("    " + "  ".join(cells)).rstrip())
     return lines
 

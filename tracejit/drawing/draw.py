@@ -72,9 +72,9 @@ def draw(f: Callable[..., Any]) -> Callable[..., Drawing]:
     """Draw the computational graph of a function: `draw(f)(*args)`, with arguments as for a call of `f`.
 
     f: a function made by `grad_jit`, `jit`, `grad` or `value_and_grad`, or a plain function
-    Returns a `Drawing`: from left to right the arguments (those that are differentiated by in a box *Parameters*),
-    one node for each operation that the user wrote, and the variables and results by name. The function is traced,
-    not run.
+    Returns a `Drawing`: from left to right the arguments (those that are differentiated by in a box
+    *Parameters*), one node for each operation that the user wrote, and the variables and results by name. The
+    function is traced, not run.
 
     >>> @tj.grad_jit
     ... def loss(w, x):
@@ -100,8 +100,8 @@ def run_dot(text: str, kind: str) -> bytes:
     if program is None:
         raise UnsupportedError(
             f"{kind}(): the program `dot` of Graphviz is not installed",
-            hint="install it (apt install graphviz, brew install graphviz, conda install graphviz), or print the "
-            "drawing: its text is Mermaid, which GitHub and Jupyter draw",
+            hint="install the package graphviz (with apt, brew or conda; pip's is not enough), or print the drawing: "
+            "its text is Mermaid, which GitHub and Jupyter draw",
         )
     done = subprocess.run([program, f"-T{kind}"], input=text.encode(), capture_output=True, check=False)
     if done.returncode:

@@ -8,8 +8,21 @@ from dataclasses import dataclass, field
 
 # Words that Mermaid or DOT read as their own.
 _RESERVED = frozenset(
-    "call class classdef click default digraph direction edge end flowchart graph href linkstyle node strict style "
-    "subgraph".split()
+    {
+        *(
+            "call",
+            "class",
+            "classdef",
+            "click",
+            "default",
+            "digraph",
+            "direction",
+            "edge",
+            "end",
+            "flowchart",
+        ),
+        *("graph", "href", "linkstyle", "node", "strict", "style", "subgraph"),
+    }
 )
 _COLOURS = ("#dbeafe", "#dcfce7", "#fef3c7", "#fce7f3", "#ede9fe", "#cffafe", "#ffedd5", "#e2e8f0")
 _FILLS = {"parameter": "#dbeafe", "operation": "#fef3c7", "result": "#dcfce7"}
@@ -85,7 +98,7 @@ class Figure:
                     waiting.append(source)
         return found
 
-    # --- printing ----------------------------------------------------------------------------------------------
+    # --- printing --------------------------------------------------------------------------------------------
 
     def mermaid(self) -> str:
         """The figure as a Mermaid flowchart."""
@@ -93,7 +106,8 @@ class Figure:
         grouped = {id for group in self.groups for id in group.nodes}
         boxes = [self.box(k) for k in range(len(self.groups))]
         for box, group in zip(boxes, self.groups, strict=True):
-            lines.append(f"    subgraph {box}" + (f'["{_mermaid_text(group.title)}"]' if box != group.title else ""))
+            title = f'["{_mermaid_text(group.title)}"]' if box != group.title else ""
+            lines.append(f"    subgraph {box}{title}")
             lines += [f"        {_mermaid_node(self.nodes[id])}" for id in group.nodes]
             lines.append("    end")
         lines += [f"    {_mermaid_node(node)}" for id, node in self.nodes.items() if id not in grouped]
@@ -108,7 +122,8 @@ class Figure:
 
     def dot(self) -> str:
         """The figure in the language of Graphviz."""
-        lines = ["digraph {", "    rankdir=LR", '    node [fontname="Helvetica", color="#64748b", style="filled"]']
+        lines = ["digraph {", "    rankdir=LR"]
+        lines.append('    node [fontname="Helvetica", color="#64748b", style="filled"]')
         grouped = {id for group in self.groups for id in group.nodes}
         for number, group in enumerate(self.groups):
             lines.append(f"    subgraph cluster{number} {{")
@@ -121,14 +136,14 @@ class Figure:
         return "\n".join([*lines, "}"])
 
     def arrows(self) -> str:
-        """The figure as lines of text: operands, the operation, and the name of its result where it has one."""
-        lines = [f"{group.title}: {', '.join(self.nodes[id].label for id in group.nodes)}" for group in self.groups]
+        """The figure as lines of text: operands, the operation, the name of its result where it has one."""
+        lines = [f"{group.title}: {', '.join(map(self._name, group.nodes))}" for group in self.groups]
         for id, node in self.nodes.items():
             if node.kind != "operation":
                 continue
             sources = ", ".join(self._name(a) for a, b in self.edges if b == id)
             targets = [self._name(b) for a, b in self.edges if a == id and self.nodes[b].kind != "operation"]
-            lines.append(" -> ".join([*([sources] if sources else []), id, *([", ".join(targets)] if targets else [])]))
+            lines.append(" -> ".join(filter(None, (sources, id, ", ".join(targets)))))
         return "\n".join(lines)
 
     def box(self, group: int) -> str:
@@ -146,7 +161,7 @@ class Figure:
 
 
 def _mermaid_text(text: str) -> str:
-    """Text inside quotes. `#` starts a character code there, and what looks like a list of Markdown needs one."""
+    """Text inside quotes: `#` starts a character code there, and what looks like a Markdown list needs one."""
     text = text.replace("#", "#35;").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
     return f"#{ord(text[0])};{text[1:]}" if re.match(r"[-+*](\s|$)", text) else text
 
@@ -166,4 +181,5 @@ def _dot_node(node: Node) -> str:
     shape = "box"
     if node.kind == "operation":
         shape = "circle" if len(node.label) <= 2 else "ellipse"
-    return f'"{node.id}" [label="{_dot_text(node.label)}", shape={shape}, fillcolor="{_FILLS.get(node.kind, "white")}"]'
+    fill = _FILLS.get(node.kind, "white")
+    return f'"{node.id}" [label="{_dot_text(node.label)}", shape={shape}, fillcolor="{fill}"]'

@@ -1,4 +1,4 @@
-"""The figure of a traced function as its user wrote it: one node for each operator and each function called."""
+"""The figure of a traced function as its user wrote it: one node for each operator and each call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tracejit.ir import Atom, Call, Const, Eqn, Graph, Kind, Source, Var
 
 @dataclass(eq=False)
 class Operation:
-    """The equations of one operation of the user's, the node that stands for them, and what others read of them."""
+    """The equations of one operation of the user's, the node that stands for them, what others read of them."""
 
     name: str
     eqns: list[Eqn]
@@ -48,7 +48,7 @@ def forward_figure(record: Record) -> Figure:
 
 
 class Reading:
-    """The operations of a graph and which reads which; views and conversions that only help are looked through."""
+    """The operations of a graph and which reads which, through the views and conversions that only help."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -81,7 +81,7 @@ class Reading:
             reader.operands[origin] = None
 
     def origin(self, var: Var, reader: Operation | None) -> Operation | Var | Eqn:
-        """The operation or input that `var` is the result of; an equation where its operands must be asked."""
+        """The operation or input that `var` comes from; an equation where its operands must be asked."""
         owner = self.owners.get(var)
         if owner is None:
             return var
@@ -112,7 +112,8 @@ def _add_operations(figure: Figure, operations: list[Operation], inputs: dict[Va
     found = assigned_names([(o.source, o.name) for o in located if o.source is not None])
     variables = {located[k]: name for k, name in found.items()}
     for operation in operations:
-        operation.node = operation.result = figure.add(word_of(operation.name), _label(operation), "operation")
+        operation.node = figure.add(word_of(operation.name), _label(operation), "operation")
+        operation.result = operation.node
         for operand in operation.operands:
             figure.connect(inputs[operand] if isinstance(operand, Var) else operand.result, operation.node)
         if operation in variables:

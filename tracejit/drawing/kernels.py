@@ -26,7 +26,8 @@ def kernels_figure(record: Record) -> Figure:
     }
     _add_steps(figure, schedule, home)
     ends: list[str] = []
-    names = {f"d{record.name}/d{path}": f"d{record.name}/d{label}" for path, label in zip(record.inputs, labels)}
+    prefix = f"d{record.name}/d"
+    names = {prefix + path: prefix + label for path, label in zip(record.inputs, labels, strict=True)}
     for atom, name in zip(schedule.graph.outputs, record.outputs, strict=True):
         ends.append(figure.add(names.get(name, name), names.get(name, name), "result"))
         for source in sources(atom, schedule, home):

@@ -19,6 +19,7 @@ import numpy as np
 from tracejit.errors import ArgumentError, DTypeError, TracejitError, TracerError, UnsupportedError
 from tracejit.ir import Const, calling, find_source, is_active
 from tracejit.ops import NUMPY, Value, reduction, scan, ufuncs
+from tracejit.ops.joining import array, has_values
 from tracejit.ops.special import scipy_meaning
 
 
@@ -68,6 +69,26 @@ UFUNC_METHODS: dict[str, dict[Any, Callable[..., Any]]] = {
     "reduce": reduction.UFUNC_REDUCE,
     "accumulate": scan.UFUNC_ACCUMULATE,
 }
+
+
+# These take lists of arrays; elsewhere a list with traced values in it stands for one array.
+SEQUENCE_FUNCTIONS: frozenset[Any] = frozenset(
+    {
+        np.concatenate,
+        np.stack,
+        np.vstack,
+        np.hstack,
+        np.dstack,
+        np.column_stack,
+        np.block,
+        np.select,
+        np.choose,
+        np.broadcast_arrays,
+        np.meshgrid,
+        np.einsum,
+        np.linalg.multi_dot,
+    }
+)
 
 
 class _Observed(threading.local):
@@ -164,11 +185,17 @@ def apply(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     is_scalar: bool,
+    stacks: bool = False,
 ) -> Any:
-    """Run the meaning of a call on unwrapped operands; errors come out with the user's line."""
+    """Run the meaning of a call on unwrapped operands; errors come out with the user's line.
+
+    `stacks` says that a list with traced values in it stands for one array.
+    """
     operands = [unwrap(a, cls) for a in args]
     options = {key: unwrap(value, cls) for key, value in kwargs.items()}
     try:
+        if stacks:
+            operands = [array(x) if isinstance(x, (list, tuple)) and has_values(x) else x for x in operands]
         with calling(name):
             result = operation(*operands, **options)
     except TracejitError as error:
@@ -208,7 +235,15 @@ def call_function(cls: TracerType, function: Any, args: Sequence[Any], kwargs: M
         raise unsupported(qualified_name(function))
     if kwargs.get("out") is not None:
         raise _no_out(qualified_name(function))
-    return apply(cls, operation, qualified_name(function), args, kwargs, function not in ARRAY_RESULTS)
+    return apply(
+        cls,
+        operation,
+        qualified_name(function),
+        args,
+        kwargs,
+        function not in ARRAY_RESULTS,
+        function not in SEQUENCE_FUNCTIONS,
+    )
 
 
 def call_ufunc(
@@ -230,7 +265,7 @@ def call_ufunc(
     if operation is None:
         raise unsupported(name)
     options = {key: value for key, value in kwargs.items() if key != "out"}
-    return apply(cls, operation, name, args, options, True)
+    return apply(cls, operation, name, args, options, True, True)
 
 
 # --- names and hints -----------------------------------------------------------------------------------------

@@ -35,6 +35,10 @@ _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 # A function that uses one of these may look at any attribute, not only at those that its code names.
 _REFLECTION = frozenset({"__dict__", "vars", "asdict", "astuple", "fields", "getattr", "tree_leaves"})
 
+# Special methods that using an object does not call; the first three are called where a class is.
+_CONSTRUCTORS = ("__init__", "__new__", "__post_init__")
+_UNUSED = frozenset({*_CONSTRUCTORS, "__repr__", "__str__", "__reduce__", "__getstate__", "__setstate__", "__del__"})
+
 
 def same(current: Any, expected: Any) -> bool:
     """Is a variable still what it was: the same object, or an equal number, text or tuple of those?
@@ -396,9 +400,12 @@ class _Scan:
         if isinstance(value, (ModuleType, type)):
             if not self._is_library_value(value):
                 self.open.append((value, path))
+                if isinstance(value, type):
+                    self.mentioned.update(_CONSTRUCTORS)
             return
         self.open.append((value, path))
-        self.visit(type(value), type(value).__name__)
+        if type(value) not in [owner for owner, _ in self.open]:
+            self.open.append((type(value), type(value).__name__))
 
     def _look_into(self, owner: Any, path: str) -> None:
         if isinstance(owner, type):
@@ -421,7 +428,7 @@ class _Scan:
 
     def _look_into_class(self, cls: type) -> None:
         for name, value in list(cls.__dict__.items()):
-            is_special = name.startswith("__") and isinstance(value, FunctionType)
+            is_special = name.startswith("__") and name not in _UNUSED and isinstance(value, FunctionType)
             if (name not in self.mentioned and not is_special) or (id(cls), name) in self.done:
                 continue
             self.done.add((id(cls), name))

@@ -14,6 +14,8 @@ _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 # Library code that users call as functions of their own; an error there is about their call of it.
 _SKIPPED = (_OWN, _NUMPY, "<__array_function__")
+# The demo stands in this folder and is a user's program all the same.
+_DEMO = _OWN + "__main__.py"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,7 @@ def find_source(call: Call | None = None) -> Source | None:
     frame = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
-        if not filename.startswith(_SKIPPED):
+        if not filename.startswith(_SKIPPED) or filename == _DEMO:
             return Source(frame.f_code.co_name, filename, frame.f_lineno, call, frame.f_lasti)
         frame = frame.f_back
     return None

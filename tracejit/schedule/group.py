@@ -188,14 +188,16 @@ def extend(group: Group, new: Group) -> bool:
     The common case of `merge`, without its cost: no axis is new and no order is newly constrained.
     """
     ((number, eqn),) = new.eqns.items()
-    if eqn.primitive.kind is not Kind.ELEMENTWISE or not new.domains[eqn.out]:
+    if eqn.primitive.kind is not Kind.ELEMENTWISE:
         return False
+    loops = bool(new.domains[eqn.out])
     places: dict[int, int] = {}
     for var, dims in new.reads:
-        made = group.computed.get(var)
         if var not in group.computed:
             continue
-        if made is None or dims is None or var in group.reduced or not group.domains[var]:
+        made = group.computed[var]
+        # A loop must not wait for a reduction or a scalar of its own group without a look at the order.
+        if made is None or dims is None or loops and (var in group.reduced or not group.domains[var]):
             return False
         for here, there in zip(dims, made, strict=True):
             if here is not None and (there is None or places.setdefault(here, there) != there):
