@@ -11,9 +11,6 @@ import numpy as np
 
 import tracejit as tj
 from benchmarks.programs import Program
-from tracejit.codegen.program import LibraryCall, bytes_moved
-from tracejit.compile import compile_graph
-from tracejit.runtime.executable import Executable
 
 # Arithmetic on whole vectors, as compilers print it.
 VECTOR_ARITHMETIC = {
@@ -33,31 +30,18 @@ class Counts:
     has_vectors: bool | None
 
 
-def build(program: Program, args: tuple[Any, ...], fuse: bool = True) -> tuple[Executable, list[Any]]:
-    """The value and gradient of a program, compiled, and the list of arrays that it takes."""
-    lowered, call = tj.grad_jit(program.loss, argnums=program.argnums).lower(*args)
-    return compile_graph(lowered.graph, fuse=fuse), [*call.leaves, *lowered.captures]
-
-
 def count(program: Program, args: tuple[Any, ...], fuse: bool = True) -> Counts:
-    """Compile, run once, and look at what was made."""
-    executable, arrays = build(program, args, fuse)
-    executable(arrays)
-    compiled = executable.program
-    library_calls = sum(isinstance(call, LibraryCall) for call in compiled.calls)
+    """Look at what the value and gradient of a program are compiled to."""
+    found = tj.inspect(tj.grad_jit(program.loss, argnums=program.argnums, fuse=fuse))(*args)
     return Counts(
-        len(compiled.kernels), library_calls, bytes_moved(compiled), has_vector_arithmetic(executable)
+        found.kernels, found.library_calls, found.bytes_moved, has_vector_arithmetic(found.assembly)
     )
 
 
-def has_vector_arithmetic(executable: Executable) -> bool | None:
-    """Does the machine code do arithmetic on vectors? None on processors whose code this cannot read."""
-    machine = MACHINES.get(platform.machine(), platform.machine())
-    pattern = VECTOR_ARITHMETIC.get(machine)
-    if pattern is None:
-        return None
-    programs = [bound.native for bound in executable.bound.values() if bound.native is not None]
-    return any(pattern.search(native.assembly()) for native in programs)
+def has_vector_arithmetic(assembly: str) -> bool | None:
+    """Is there arithmetic on vectors? None on processors whose assembly this cannot read."""
+    pattern = VECTOR_ARITHMETIC.get(MACHINES.get(platform.machine(), platform.machine()))
+    return None if pattern is None else pattern.search(assembly) is not None
 
 
 def check_gradients(program: Program, args: tuple[Any, ...], result: Any, what: str) -> None:

@@ -40,7 +40,7 @@ def mlp_graph(batch: int = 128, inputs: int = 32, hidden: int = 64) -> Graph:
 
 
 def gradient(graph: Graph) -> Graph:
-    """The gradient of `graph` with respect to the parameters; cotangents of its outputs are further inputs."""
+    """The gradient of `graph` in the parameters; cotangents of its outputs are further inputs."""
     derived = vjp_graph(graph, (0, 1, 2, 3))
     return Graph(derived.inputs, derived.eqns, derived.outputs[len(graph.outputs) :], derived.name)
 
@@ -61,7 +61,8 @@ def main() -> None:
     for between in (True, False):
         print(f"{'simplified' if between else 'not simplified'} between derivatives")
         for c in equation_counts(between=between):
-            print(f"  order {c.order}: {c.derived:4} derived, {c.simplified:4} simplified, {c.optimized:4} optimized")
+            print(f"  order {c.order}: {c.derived:4} derived, {c.simplified:4} simplified, ", end="")
+            print(f"{c.optimized:4} optimized")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 import tracejit as tj
 
 FAST = os.environ.get("TRACEJIT_EXAMPLE_FAST") == "1"
-STEPS = 200 if FAST else 1000
+STEPS = 200 if FAST else 400
 RATE = 0.5
 PENALTY = 1e-3
 

@@ -16,8 +16,8 @@ import tracejit as tj
 from tracejit.pytree import map_leaves
 
 FAST = os.environ.get("TRACEJIT_EXAMPLE_FAST") == "1"
-EPOCHS = 10 if FAST else 30
-HIDDEN = 64
+EPOCHS = 12 if FAST else 30
+HIDDEN = 48
 
 
 def forward(params, x):
@@ -42,7 +42,7 @@ def initial_params(rng, sizes=(64, HIDDEN, 10)):
 class Adam:
     """Kingma and Ba (2015), on any nesting of dicts, lists and tuples of arrays."""
 
-    def __init__(self, params, rate=3e-3, decay=(0.9, 0.999), epsilon=1e-8):
+    def __init__(self, params, rate=5e-3, decay=(0.9, 0.999), epsilon=1e-8):
         self.rate, self.decay, self.epsilon, self.count = rate, decay, epsilon, 0
         self.mean = map_leaves(np.zeros_like, params)
         self.square = map_leaves(np.zeros_like, params)
@@ -77,7 +77,7 @@ def plot(curve, path):
 
     figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
     axes.semilogy(curve, linewidth=0.8)
-    axes.set(xlabel="mini-batch", ylabel="loss", title="Digits, 64-64-10, Adam")
+    axes.set(xlabel="mini-batch", ylabel="loss", title="Digits, 64-48-10, Adam")
     figure.savefig(path, dpi=120)
     print(f"the loss curve is in {path}")
 
@@ -92,13 +92,13 @@ def main():
     optimiser = Adam(params)
     curve, sizes = [], set()
     for epoch in range(EPOCHS):
-        size = 32 + 8 * (epoch // 2)
+        size = 40 + 10 * (epoch // 2)
         for batch in batches(rng, train_x, train_labels, size):
             value, grads = loss(params, *batch)
             params = optimiser.step(params, grads)
             curve.append(value)
             sizes.add(len(batch[0]))
-        if epoch % 5 == 4:
+        if epoch % 4 == 3:
             print(f"epoch {epoch + 1:2d}  batches of {size}  loss {np.mean(curve[-20:]):.4f}")
 
     held_out = np.mean(np.argmax(forward(params, test_x), axis=1) == test_labels)
@@ -108,7 +108,7 @@ def main():
     plot(curve, "mlp_digits.png")
 
     assert held_out > 0.95, held_out
-    assert info.compiles + info.disk_hits < len(sizes), info
+    assert info.compiles + info.disk_hits == 1, info  # compiled now, or found on disk
     print(f"ok: {held_out:.1%} of {len(test_labels)} held-out digits are read right")
 
 

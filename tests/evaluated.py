@@ -1,4 +1,6 @@
-"""A fixture for tests that are not about kernels: graphs run in NumPy, equation by equation, and compile nothing."""
+"""A fixture for tests that are not about kernels: graphs run in NumPy, equation by equation, and compile
+nothing.
+"""
 
 from __future__ import annotations
 

@@ -70,7 +70,11 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     place = _PLACES[name]
-    value = getattr(importlib.import_module(place), name) if place else importlib.import_module(f"{__name__}.{name}")
+    value = (
+        getattr(importlib.import_module(place), name)
+        if place
+        else importlib.import_module(f"{__name__}.{name}")
+    )
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""The demo: `python -m tracejit` traces, draws, compiles, checks and times the tutorial, and a longer chain."""
+"""The demo, `python -m tracejit`: the tutorial and a longer chain drawn, compiled, checked and timed."""
 
 from __future__ import annotations
 
@@ -59,9 +59,8 @@ def check(
     """Compare value and gradients with the closed form, and say how far apart they are."""
     error = largest_error(function(*args), closed_form(*args))
     passed = error < TOLERANCE
-    print(
-        f"{title}: value and gradient differ from the closed form by {error:.1e} {'(ok)' if passed else '(WRONG)'}"
-    )
+    verdict = "ok" if passed else "WRONG"
+    print(f"{title}: value and gradient differ from the closed form by {error:.1e}: {verdict}")
     return passed
 
 
@@ -73,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; returns 0, or 1 where a check fails."""
     parser = argparse.ArgumentParser(
         prog="python -m tracejit",
-        description="Trace, draw, compile, check and time the tutorial's loss, and a chain of functions on more data.",
+        description="Draw, compile, check and time the tutorial's loss, and a chain on more data.",
     )
     parser.add_argument(
         "--size", type=int, default=1_000_000, help="elements of the chain (default: %(default)s)"

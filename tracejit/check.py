@@ -1,4 +1,4 @@
-"""`check_grads`: derivatives compared with differences, for users' functions and for the library's own tests."""
+"""`check_grads`: derivatives compared with differences, for users and for the library's own tests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def check_grads(
     atol, rtol: default to 1e-5 where all arguments are float64, else 2e-2
     eps: the step, relative to the size of each argument; default 1e-5
 
-    Differences are taken in float64, one argument at a time, in a random direction that is the same on every run.
+    Differences are taken in float64, one argument at a time, in a random direction that is the same on every
+    run.
 
     >>> tj.check_grads(lambda x, w: np.tanh(x @ w), (np.ones(3), np.full((3, 2), 0.1)))
 
@@ -44,7 +45,9 @@ def check_grads(
     """
     unknown = [m for m in modes if m not in MODES] if not isinstance(modes, str) else [modes]
     if unknown:
-        raise ArgumentError(f"check_grads: mode {unknown[0]!r} is not known", hint="modes are 'fwd' and 'rev'")
+        raise ArgumentError(
+            f"check_grads: mode {unknown[0]!r} is not known", hint="modes are 'fwd' and 'rev'"
+        )
     leaves, treedef = flatten(tuple(args))
     if not any(_is_float(leaf) for leaf in leaves):
         raise ArgumentError("check_grads: there is no float argument")
@@ -73,7 +76,10 @@ class _Check:
 
     def run(self, f: Callable[..., Any], leaves: list[Any], treedef: TreeDef, order: int, what: str) -> None:
         """Check the first derivative by each float argument, then those of the function that gives it."""
-        paths = [f"argument {path[1 : path.index(']')]}{path[path.index(']') + 1 :]}" for path in treedef.leaf_paths()]
+        paths = [
+            f"argument {path[1 : path.index(']')]}{path[path.index(']') + 1 :]}"
+            for path in treedef.leaf_paths()
+        ]
         for k, leaf in enumerate(leaves):
             if not _is_float(leaf) or not np.size(leaf):
                 continue
@@ -109,10 +115,15 @@ class _Check:
             found = np.sum(pulled[floats.index(k)] * tangents[k])
             self.compare([found], [moved], f"{place}, in reverse,")
 
-    def run_next(self, f: Callable[..., Any], leaves: list[Any], treedef: TreeDef, order: int, what: str) -> None:
+    def run_next(
+        self, f: Callable[..., Any], leaves: list[Any], treedef: TreeDef, order: int, what: str
+    ) -> None:
         """Check the function `args -> derivative in one fixed direction`, by both modes."""
         floats = [n for n, x in enumerate(leaves) if _is_float(x)]
-        tangents = [self.random_like(x) if n in floats else np.zeros(np.shape(x), _dtype(x)) for n, x in enumerate(leaves)]
+        tangents = [
+            self.random_like(x) if n in floats else np.zeros(np.shape(x), _dtype(x))
+            for n, x in enumerate(leaves)
+        ]
         moves = treedef.unflatten(tangents)
         if "fwd" in self.modes:
             self.run(lambda *args: jvp(f, args, moves)[1], leaves, treedef, order - 1, f"jvp {what}")

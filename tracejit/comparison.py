@@ -1,4 +1,4 @@
-"""`compare`: one call timed as plain NumPy, as one kernel an equation, and fused, with what each moves and costs."""
+"""`compare`: one call timed as plain NumPy, as one kernel an equation, and fused; with what each costs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Comparison:
         return next(row for row in self.rows if row.name == name)
 
     def plot(self, path: str | PathLike[str] | None = None) -> Figure:
-        """Bars of the time of a call and of the bytes that it moves; also written to `path` where one is given.
+        """Bars of the time of a call and of the bytes that it moves; also written to `path` if one is given.
 
         Raises UnsupportedError where matplotlib is not installed.
         """
@@ -88,12 +88,12 @@ class Comparison:
 def compare(
     f: Callable[..., Any], *, seconds: float = 0.2, progress: bool | None = None
 ) -> Callable[..., Comparison]:
-    """Time a call as plain NumPy, unfused and fused: `compare(f)(*args)`, with arguments as for a call of `f`.
+    """Time a call as plain NumPy, unfused and fused: `compare(f)(*args)`, with arguments as for `f`.
 
     f: a function made by `grad_jit`, `jit`, `grad` or `value_and_grad`; a plain function is treated as jitted
-    seconds: how long each of the three is run, about; the three take turns, and the median of the turns counts
+    seconds: how long each of the three is run, about; they take turns, and the median of the turns counts
     progress: whether to show a progress bar; None shows one where standard error is a terminal
-    Returns a `Comparison`. NumPy runs the function itself, without derivatives: the price of the forward alone.
+    Returns a `Comparison`. NumPy runs the function alone, without derivatives.
 
     >>> @tj.grad_jit
     ... def loss(w):
@@ -135,7 +135,7 @@ def _compare(
 
 
 def _facts(record: Record) -> dict[str, Any]:
-    """What the compiler knows of a variant; compiled anew where the caches had it, to know how long that takes."""
+    """What the compiler knows of a variant, which is compiled anew where the caches had it, for its time."""
     from tracejit.codegen.describe import count_kernels
     from tracejit.codegen.program import bytes_moved
     from tracejit.compile import compile_stages, run_stages
@@ -159,7 +159,7 @@ def _facts(record: Record) -> dict[str, Any]:
 def median_seconds(
     calls: Mapping[str, Callable[[], Any]], seconds: float, advance: Callable[[], None]
 ) -> dict[str, float]:
-    """Median seconds of each call, warmed, in rounds in which they take turns; `advance` is told of each round."""
+    """Median seconds of each call, warmed, in rounds in which they take turns; each round calls `advance`."""
     repeats: dict[str, int] = {}
     with np.errstate(all="ignore"):
         for name, call in calls.items():
@@ -183,7 +183,7 @@ def median_seconds(
     return {name: statistics.median(times) for name, times in turns.items()}
 
 
-# --- text ------------------------------------------------------------------------------------------------------
+# --- text --------------------------------------------------------------------------------------------------
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -193,7 +193,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as text: the first row is the heading, the first column to the left, the others to the right.
+    """Rows of cells as text: the first row is the heading; the first column stands left, the others right.
 
     >>> print(format_table([("", "time"), ("fused", "1.00 us")]))
               time

@@ -39,7 +39,7 @@ class Stages:
 
 
 def run_stages(graph: Graph, fuse: bool = True, config: Config | None = None) -> Stages:
-    """Take `graph` down the road, keeping what each stage made of it; `fuse=False` runs one kernel an equation."""
+    """Take `graph` down the road and keep what each stage made; `fuse=False` runs one kernel an equation."""
     config = replace(config or Config.from_environment(), fuse=fuse)
     times = [time.perf_counter()]
     # Unfused, every intermediate array exists once: views must not be pushed into repeated work.

@@ -68,7 +68,7 @@ def _traced_by(operation: Callable[..., Any]) -> Callable[[Callable[[Any], Any]]
     return decorate
 
 
-# --- activations -----------------------------------------------------------------------------------------------
+# --- activations --------------------------------------------------------------------------------------------
 
 
 @_traced_by(special.sigmoid)
@@ -166,7 +166,7 @@ def silu(x: Any) -> Any:
     return x * sigmoid(x)
 
 
-# --- over an axis ----------------------------------------------------------------------------------------------
+# --- over an axis -------------------------------------------------------------------------------------------
 
 
 @_as_operation
@@ -231,7 +231,7 @@ def one_hot(labels: Any, classes: int, dtype: Any = np.float64) -> Any:
     return (np.expand_dims(labels, -1) == np.arange(classes)).astype(dtype)
 
 
-# --- losses ----------------------------------------------------------------------------------------------------
+# --- losses -------------------------------------------------------------------------------------------------
 
 
 @_as_operation
@@ -273,7 +273,8 @@ def cross_entropy(logits: Any, targets: Any, axis: int = -1, reduction: str = "m
     expected = log_p.shape[:k] + log_p.shape[k + 1 :]
     if targets.shape != expected:
         raise ShapeError(
-            f"cross_entropy: labels of shape {list(targets.shape)} do not fit logits of shape {list(log_p.shape)}",
+            f"cross_entropy: labels of shape {list(targets.shape)} do not fit logits of shape "
+            f"{list(log_p.shape)}",
             hint=f"labels must have shape {list(expected)}",
         )
     picked = np.take_along_axis(log_p, np.expand_dims(targets, k), axis=k)
@@ -304,7 +305,7 @@ def huber(prediction: Any, target: Any, delta: float = 1.0, reduction: str = "me
     return _reduced(np.where(size <= delta, inner, delta * (size - 0.5 * delta)), reduction)
 
 
-# --- shared ----------------------------------------------------------------------------------------------------
+# --- shared -------------------------------------------------------------------------------------------------
 
 _REDUCTIONS: dict[str, Callable[[Any], Any]] = {"mean": np.mean, "sum": np.sum, "none": lambda x: x}
 
@@ -323,6 +324,6 @@ def _floats(x: Any) -> Any:
 
 
 def _finite_max(x: Any, axis: int | Sequence[int] | None) -> Any:
-    """The largest element, 0 where it is infinite: then subtracting it would give NaN. A constant of derivatives."""
+    """The largest element as a constant; 0 where it is infinite, where subtracting would give NaN."""
     largest = stop_gradient(np.max(x, axis=axis, keepdims=True))
     return np.where(np.isfinite(largest), largest, 0)

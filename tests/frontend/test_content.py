@@ -36,7 +36,7 @@ def branches_on_a_parameter(x: Any, training: bool = False) -> Any:
         x = x * 2
     if x is None:
         return 0
-    if not training and name == "mean" and 0 < limits.size:
+    if not training and name == "mean" and limits.size > 0:
         return x
     return x * 3
 
@@ -109,7 +109,16 @@ def judge(function: Callable[..., Any], has_integers: bool = False) -> bool:
 
 
 @pytest.mark.parametrize(
-    "function", [plain, loops, branches_on_a_global, branches_on_a_parameter, branches_on_a_shape, handles_errors, uses_with]
+    "function",
+    [
+        plain,
+        loops,
+        branches_on_a_global,
+        branches_on_a_parameter,
+        branches_on_a_shape,
+        handles_errors,
+        uses_with,
+    ],
 )
 def test_names_constants_and_shapes_do_not_depend_on_content(function: Callable[..., Any]) -> None:
     assert not judge(function)

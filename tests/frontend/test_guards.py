@@ -40,9 +40,17 @@ def test_unchanged_things_hold() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("rate", 0.75), ("rate", np.float64(0.5)), ("helper", lambda x: x), ("table", np.ones(3)), ("settings", {})],
+    [
+        ("rate", 0.75),
+        ("rate", np.float64(0.5)),
+        ("helper", lambda x: x),
+        ("table", np.ones(3)),
+        ("settings", {}),
+    ],
 )
-def test_a_global_that_is_bound_anew_is_noticed(monkeypatch: pytest.MonkeyPatch, name: str, value: Any) -> None:
+def test_a_global_that_is_bound_anew_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: Any
+) -> None:
     roots = watched(uses_globals)
     monkeypatch.setitem(globals(), name, value)
     assert not roots.guards.hold([])

@@ -209,7 +209,9 @@ def test_in_place_operators_rebind_what_numpy_holds_as_a_scalar() -> None:
     agree(f, 1.5, X)
 
 
-@pytest.mark.parametrize("make", [lambda x: x, lambda x: x[0], lambda x: x.sum().reshape(()), lambda x: x[0, 0, ...]])
+@pytest.mark.parametrize(
+    "make", [lambda x: x, lambda x: x[0], lambda x: x.sum().reshape(()), lambda x: x[0, 0, ...]]
+)
 def test_in_place_operators_on_arrays_are_refused(make: Callable[[Any], Any]) -> None:
     def f(x: Any) -> Any:
         y = make(x)
@@ -252,7 +254,7 @@ def test_unknown_operands_are_left_to_their_own_operators() -> None:
 
 def test_iterating_a_scalar_fails_as_in_numpy() -> None:
     for function in (len, iter):
-        with pytest.raises(TypeError, match="0-d array|unsized"):
+        with pytest.raises(TypeError, match=r"0-d array|unsized"):
             run(function, 1.0)
 
 

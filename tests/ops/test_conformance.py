@@ -1,4 +1,4 @@
-"""Every row of tests/ops/conformance: a NumPy call gives under trace what NumPy gives, shape, dtype and values."""
+"""Every row of tests/ops/conformance: a call gives under trace NumPy's shape, dtype and values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def assert_same(got: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize(("call", "args"), _rows())
-def test_a_numpy_call_gives_under_trace_what_numpy_gives(call: Callable[..., Any], args: tuple[Any, ...]) -> None:
+def test_a_numpy_call_gives_under_trace_what_numpy_gives(
+    call: Callable[..., Any], args: tuple[Any, ...]
+) -> None:
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = leaves_of(call(np, *args))

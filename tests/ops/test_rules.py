@@ -13,15 +13,22 @@ import tests.ops.cases
 from tests.ops.cases.case import Case
 from tests.ops.test_conformance import assert_same
 from tests.ops.tracing import Traced, leaves_of, modules_of, trace_call
+from tests.transforms.checks import (
+    assert_adjoint,
+    assert_close,
+    difference,
+    float_outputs,
+    is_single,
+    pull,
+    push,
+    random_like,
+)
 from tracejit.compile import compile_graph
-from tracejit.ir import Atom, Const, Graph, evaluate, verify
+from tracejit.ir import Const, Graph, evaluate, verify
 from tracejit.ops import PRIMITIVES
 from tracejit.passes import optimize, simplify_graph
 from tracejit.passes.rewriting import drop_dead
-from tracejit.transforms import jvp_graph, vjp_graph
-
-# Fourth-order central differences: offsets in steps, and weights.
-STENCIL = ((-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12))
+from tracejit.transforms import vjp_graph
 
 ROWS: list[tuple[str, Case]] = [
     (f"{module.__name__.rpartition('.')[2]}-{case.id}", case)
@@ -75,78 +82,8 @@ def moving(case: Case) -> tuple[int, ...]:
     return tuple(k for k, a in enumerate(case.args) if np.asarray(a).dtype.kind == "f")
 
 
-def is_single(graph: Graph) -> bool:
-    """Is anything computed in single precision?"""
-    atoms = [*graph.inputs, *(e.out for e in graph.eqns)]
-    return any(a.type.dtype == np.float32 for a in atoms)
-
-
-def _floats(graph: Graph) -> list[Atom]:
-    return [a for a in graph.outputs if a.type.is_float]
-
-
-def random_like(rng: np.random.Generator, atom: Any) -> Any:
-    return rng.standard_normal(atom.type.shape).astype(atom.type.dtype)
-
-
 def doubled(x: Any) -> Any:
     return x.astype("f8") if isinstance(x, (np.ndarray, np.generic)) and x.dtype == np.float32 else x
-
-
-def shifted(arrays: tuple[Any, ...], positions: tuple[int, ...], steps: list[Any], h: float) -> list[Any]:
-    moved = list(arrays)
-    for k, step in zip(positions, steps, strict=True):
-        moved[k] = (arrays[k] + h * step).astype(arrays[k].dtype)
-    return moved
-
-
-def difference(graph: Graph, arrays: tuple[Any, ...], positions: tuple[int, ...], steps: list[Any]) -> list[Any]:
-    """The derivative of the float outputs along `steps`, by central differences."""
-    h = 2e-2 if is_single(graph) else 1e-5
-    totals: list[Any] = [0.0 for a in _floats(graph)]
-    for offset, weight in STENCIL:
-        results = evaluate(graph, shifted(arrays, positions, steps, offset * h))
-        floats = [r.astype("f8") for r in results if r.dtype.kind == "f"]
-        totals = [t + weight / h * r for t, r in zip(totals, floats, strict=True)]
-    return totals
-
-
-def assert_close(got: list[Any], expected: list[Any], single: bool) -> None:
-    assert len(got) == len(expected)
-    tolerance = 2e-3 if single else 2e-7
-    for g, e in zip(got, expected, strict=True):
-        scale = max(1.0, float(np.max(np.abs(e), initial=0.0, where=np.isfinite(e))))
-        np.testing.assert_allclose(g, e, rtol=tolerance, atol=tolerance * scale)
-
-
-def push(graph: Graph, arrays: tuple[Any, ...], positions: tuple[int, ...], tangents: list[Any]) -> list[Any]:
-    """Tangents of the float outputs."""
-    moves = [k in positions for k in range(len(graph.inputs))]
-    derived = verify(jvp_graph(graph, moves), "jvp")
-    return evaluate(derived, [*arrays, *tangents])[len(graph.outputs) :]
-
-
-def pull(graph: Graph, arrays: tuple[Any, ...], positions: tuple[int, ...], cts: list[Any]) -> list[Any]:
-    """Cotangents of the inputs at `positions`."""
-    derived = verify(vjp_graph(graph, positions), "vjp")
-    return evaluate(derived, [*arrays, *cts])[len(graph.outputs) :]
-
-
-def inner(xs: list[Any], ys: list[Any]) -> float:
-    return float(sum(np.sum(x.astype("f8") * y.astype("f8")) for x, y in zip(xs, ys, strict=True)))
-
-
-def assert_adjoint(
-    graph: Graph, arrays: tuple[Any, ...], positions: tuple[int, ...], rng: np.random.Generator
-) -> None:
-    """<v, Jvp u> = <vjp v, u>, relative to the size of the terms."""
-    tangents = [random_like(rng, graph.inputs[k]) for k in positions]
-    cts = [random_like(rng, a) for a in _floats(graph)]
-    pushed = push(graph, arrays, positions, tangents)
-    pulled = pull(graph, arrays, positions, cts)
-    size = inner([abs(v) for v in cts], [abs(p) for p in pushed])
-    tolerance = (1e-4 if is_single(graph) else 1e-10) * max(1.0, size)
-    np.testing.assert_allclose(inner(pulled, tangents), inner(cts, pushed), rtol=0, atol=tolerance)
 
 
 # --- values ----------------------------------------------------------------------------------------------
@@ -220,7 +157,7 @@ def test_the_reverse_derivative_is_adjoint_to_the_forward_one(case: Case, rng: n
 @each_kink
 def test_the_gradient_at_a_kink_is_the_stated_one(case: Case) -> None:
     graph, arrays = traced(case).graph, traced(case).arrays
-    ones = [np.ones(a.type.shape, a.type.dtype) for a in _floats(graph)]
+    ones = [np.ones(a.type.shape, a.type.dtype) for a in float_outputs(graph)]
     assert case.gradients is not None
     assert_close(pull(graph, arrays, moving(case), ones), list(case.gradients), is_single(graph))
 
@@ -228,11 +165,11 @@ def test_the_gradient_at_a_kink_is_the_stated_one(case: Case) -> None:
 @each_twice_smooth_case
 def test_the_second_derivative_is_the_difference_of_the_first(case: Case, rng: np.random.Generator) -> None:
     graph, positions = traced(case).graph, moving(case)
-    cts = [random_like(rng, a) for a in _floats(graph)]
+    cts = [random_like(rng, a) for a in float_outputs(graph)]
     tangents = [random_like(rng, graph.inputs[k]) for k in positions]
     pushed = push(vjp_graph(graph, positions), (*traced(case).arrays, *cts), positions, tangents)
     reference, arrays = in_double(case).graph, in_double(case).arrays
-    wide = [ct.astype(a.type.dtype) for ct, a in zip(cts, _floats(reference), strict=True)]
+    wide = [ct.astype(a.type.dtype) for ct, a in zip(cts, float_outputs(reference), strict=True)]
     expected = difference(vjp_graph(reference, positions), (*arrays, *wide), positions, tangents)
     assert_close(pushed, expected, is_single(graph))
 
@@ -240,7 +177,7 @@ def test_the_second_derivative_is_the_difference_of_the_first(case: Case, rng: n
 @each_twice_smooth_case
 def test_the_gradient_can_be_pulled_back_too(case: Case, rng: np.random.Generator) -> None:
     graph, positions = traced(case).graph, moving(case)
-    cts = [random_like(rng, a) for a in _floats(graph)]
+    cts = [random_like(rng, a) for a in float_outputs(graph)]
     assert_adjoint(vjp_graph(graph, positions), (*traced(case).arrays, *cts), positions, rng)
 
 
@@ -252,7 +189,7 @@ def graphs_of(case: Case, rng: np.random.Generator) -> list[tuple[Graph, tuple[A
     graph, arrays = traced(case).graph, traced(case).arrays
     found = [(graph, arrays)]
     if case.order >= 1 and moving(case):
-        cts = [random_like(rng, a) for a in _floats(graph)]
+        cts = [random_like(rng, a) for a in float_outputs(graph)]
         found.append((vjp_graph(graph, moving(case)), (*arrays, *cts)))
     return found
 

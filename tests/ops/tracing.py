@@ -21,7 +21,7 @@ from tracejit.pytree import flatten
 
 @dataclass(frozen=True)
 class Traced:
-    """A traced call: its graph, and the arrays that the graph takes (the arguments, then what was captured)."""
+    """A traced call: its graph, and the arrays that it takes (the arguments, then what was captured)."""
 
     graph: Graph
     arrays: tuple[Any, ...]

@@ -1,4 +1,4 @@
-"""Graphs from functions on values, for tests that state a rewrite as the function before and the function after."""
+"""Graphs from functions on values: tests state a rewrite as the function before and the function after."""
 
 from __future__ import annotations
 

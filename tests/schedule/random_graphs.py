@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.ir import Builder, Graph, building, verify
+from tracejit.ir import ArrayType, Builder, Graph, building, constant, verify
 from tracejit.ops import NUMPY, Value
-from tracejit.ops.core import broadcast_to, permute, reshape
+from tracejit.ops.core import broadcast_to, convert, permute, reshape
 from tracejit.ops.diagonal import matrix_of_diagonal
-from tracejit.ops.families import convert
 from tracejit.ops.gather import gather, scatter_add
 from tracejit.ops.indexing import getitem
 from tracejit.ops.slicing import unslice
@@ -66,6 +65,8 @@ class Growing:
         self.pool: list[Entry] = []
         self.arrays: list[np.ndarray[Any, Any]] = []
         self.tags: list[str] = []
+        # Few sizes: arrays that share axes, and sizes that are equal by chance.
+        self.sizes = SIZES if choose(3) == 0 else (SIZES[choose(8)], SIZES[choose(8)])
 
     # --- choices --------------------------------------------------------------------------------------
 
@@ -96,7 +97,7 @@ class Growing:
 
     def shape(self) -> tuple[int, ...]:
         rank = self.pick((2, 1, 2, 3, 0, 2))
-        shape = tuple(0 if self.choose(60) == 59 else self.pick(SIZES) for _ in range(rank))
+        shape = tuple(0 if self.choose(60) == 59 else self.pick(self.sizes) for _ in range(rank))
         return shape if math.prod(shape) <= 120 else shape[:1]
 
     def add_input(self, dtype: Any = None, shape: Any = None) -> Entry:
@@ -167,20 +168,11 @@ def value_and_gradients(graph: Graph, wrt: list[int]) -> Graph:
     builder = Builder("value_and_gradients")
     with building(builder):
         inputs = [builder.add_input(v.type) for v in graph.inputs]
-        one = convert(N[np.ones_like](Value(builder, inputs[0])) if False else _one(builder), np.float64)
-        outputs = builder.inline(pulled, [*inputs, one.atom])
+        outputs = builder.inline(pulled, [*inputs, constant(1.0, np.float64)])
     return verify(builder.finish(outputs))
 
 
-def _one(builder: Builder) -> Value:
-    from tracejit.ir import constant
-
-    return Value(builder, constant(1.0, np.float64))
-
-
 def _type(dtype: Any, shape: Any) -> Any:
-    from tracejit.ir import ArrayType
-
     return ArrayType(tuple(shape), np.dtype(dtype))
 
 

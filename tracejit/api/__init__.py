@@ -1,8 +1,18 @@
-"""The public transformations: a user's function enters, a function that traces, compiles and runs it leaves."""
+"""The public transformations: a function enters, one that traces, compiles and runs it leaves."""
 
 from tracejit.api.functions import Transformed, grad, grad_jit, jit, value_and_grad
 from tracejit.api.lowering import Lowered
 from tracejit.api.products import jvp, vjp
 from tracejit.api.stopping import stop_gradient
 
-__all__ = ["Lowered", "Transformed", "grad", "grad_jit", "jit", "jvp", "stop_gradient", "value_and_grad", "vjp"]
+__all__ = [
+    "Lowered",
+    "Transformed",
+    "grad",
+    "grad_jit",
+    "jit",
+    "jvp",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]

@@ -1,4 +1,4 @@
-"""`jit`, `grad`, `value_and_grad`, `grad_jit`: functions that trace, transform, compile and call the user's function."""
+"""`jit`, `grad`, `value_and_grad`, `grad_jit`: the user's function traced, transformed, compiled, called."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Options:
 
 
 class Transformed:
-    """A function that runs compiled: called with arrays it looks up, or makes, the program for their signature.
+    """A function that runs compiled: a call finds, or makes, the program for its signature.
 
     Called while another function is traced, it becomes part of that trace instead.
 
@@ -52,10 +52,14 @@ class Transformed:
     __name__: str
     __wrapped__: Callable[..., Any]
 
-    def __init__(self, function: Callable[..., Any], options: Options, programs: Programs | None = None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], options: Options, programs: Programs | None = None
+    ) -> None:
         if not callable(function):
             raise ArgumentError(f"{options.api}: the first argument must be a function, got {function!r}")
-        functools.update_wrapper(self, function, updated=() if isinstance(function, Transformed) else ("__dict__",))
+        functools.update_wrapper(
+            self, function, updated=() if isinstance(function, Transformed) else ("__dict__",)
+        )
         self._function = function
         self._options = options
         self._name = function_name(function)
@@ -64,7 +68,7 @@ class Transformed:
         self._is_plain = not options.static_argnames
         self._programs = Programs() if programs is None else programs
 
-    # --- calls -----------------------------------------------------------------------------------------------------
+    # --- calls ----------------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if current_builder() is not None:
@@ -129,14 +133,16 @@ class Transformed:
         call.check_leaves(self._name)
         return self._lower(call, range(len(call.leaves))), call
 
-    # --- methods ---------------------------------------------------------------------------------------------------
+    # --- methods --------------------------------------------------------------------------------------------
 
     def __get__(self, instance: Any, owner: type | None = None) -> Transformed:
         if instance is None:
             return self
-        return Transformed(MethodType(self._function, instance), self._options, shared_programs(instance, self))
+        return Transformed(
+            MethodType(self._function, instance), self._options, shared_programs(instance, self)
+        )
 
-    # --- variants --------------------------------------------------------------------------------------------------
+    # --- variants -------------------------------------------------------------------------------------------
 
     @functools.cached_property
     def value(self) -> Transformed:
@@ -152,7 +158,9 @@ class Transformed:
 
     def _variant(self, grad: GradOptions | None) -> Transformed:
         options = replace(self._options, grad=grad)
-        return Transformed(self._function, options, shared_programs(self._function, (base_of(self)[1], options)))
+        return Transformed(
+            self._function, options, shared_programs(self._function, (base_of(self)[1], options))
+        )
 
     def clear(self) -> None:
         """Forget the programs of this function."""
@@ -212,9 +220,7 @@ def abstract_key(call: Call) -> Hashable:
     """A signature of arguments inside a trace: types of traced values and arrays, values of numbers."""
     parts: list[Any] = []
     for leaf in call.leaves:
-        if isinstance(leaf, Tracer):
-            parts.append((leaf.dtype, leaf.shape))
-        elif hasattr(leaf, "dtype"):
+        if isinstance(leaf, Tracer) or hasattr(leaf, "dtype"):
             parts.append((leaf.dtype, leaf.shape))
         else:
             parts.append((type(leaf), repr(leaf)))
@@ -226,7 +232,7 @@ def _shared(function: Callable[..., Any], options: Options) -> Transformed:
     return Transformed(function, options, shared_programs(base, (*chain, options)))
 
 
-# --- the public functions --------------------------------------------------------------------------------------------
+# --- the public functions -----------------------------------------------------------------------------------
 
 
 @overload
@@ -244,12 +250,12 @@ def jit(
     target: str = "cpu",
     static_argnames: str | Sequence[str] = (),
 ) -> Any:
-    """Compile a function of arrays and numbers (in any nesting): traced once for each signature, then run fused.
+    """Compile a function of arrays and numbers in any nesting: traced once a signature, then run fused.
 
     f: the function, in plain NumPy; may be left out to decorate with options
     fuse: False runs one kernel an equation
     target: where it runs; "cpu"
-    static_argnames: parameters whose values are part of the program (settings, texts, sizes); they must be hashable
+    static_argnames: parameters whose values are part of the program (settings, sizes); hashable
 
     >>> @tj.jit
     ... def normalize(x):
@@ -292,7 +298,7 @@ def value_and_grad(
     fuse: bool = True,
     static_argnames: str | Sequence[str] = (),
 ) -> Transformed:
-    """The value and the gradient of a scalar function: `(value, grads)`, `((value, aux), grads)` with has_aux.
+    """The value and gradient of a scalar function: `(value, grads)`; with has_aux `((value, aux), grads)`.
 
     The arguments are those of `grad`.
 
@@ -333,9 +339,9 @@ def grad_jit(
 ) -> Any:
     """Compile the value and the gradient of a scalar function into fused kernels; usable as a decorator.
 
-    The decorated function returns `(value, grads)`, `((value, aux), grads)` with has_aux; its `.value(...)` and
-    `.grad(...)` give one alone. `grads` is nested like the argument that `argnums` selects (a tuple for several).
-    Arrays that the function uses without taking them as arguments are read at each call.
+    The decorated function returns `(value, grads)`, `((value, aux), grads)` with has_aux; its `.value(...)`
+    and `.grad(...)` give one alone. `grads` is nested like the argument that `argnums` selects (a tuple for
+    several). Arrays that the function uses without taking them as arguments are read at each call.
 
     f: the function, in plain NumPy; may be left out to decorate with options
     argnums, has_aux: as in `grad`

@@ -10,7 +10,6 @@ from tracejit.api.signature import Call
 from tracejit.errors import ArgumentError, DTypeError, ShapeError
 from tracejit.frontend import Trace, argument_of, trace
 from tracejit.ir import Atom, Builder, Graph, Var, building, constant
-from tracejit.passes import simplify_graph
 from tracejit.pytree import TreeDef
 from tracejit.transforms import vjp_graph
 
@@ -57,7 +56,7 @@ def lower_value(function: Callable[..., Any], call: Call, declared: Sequence[int
 
 @dataclass(frozen=True)
 class GradOptions:
-    """What to differentiate by, and what to give back. `argnums` is as the user wrote it: an int or a tuple."""
+    """What to differentiate by, and what to give back; `argnums` as the user wrote it."""
 
     api: str
     argnums: int | tuple[int, ...]
@@ -136,7 +135,7 @@ def _grad_result(call: Call, options: GradOptions, aux: TreeDef) -> Callable[[Se
     return lambda outputs: (gradients(outputs), aux.unflatten(outputs[:first_grad]))
 
 
-# --- checks ----------------------------------------------------------------------------------------------------
+# --- checks -------------------------------------------------------------------------------------------------
 
 
 def check_differentiable(call: Call, wrt: Sequence[int], what: str) -> None:
@@ -145,8 +144,10 @@ def check_differentiable(call: Call, wrt: Sequence[int], what: str) -> None:
         dtype = argument_of(call.leaves[k]).type.dtype
         if dtype.kind != "f":
             raise DTypeError(
-                f"{what}: argument {call.leaf_names()[k]} has dtype {dtype}, and only float arguments have gradients",
-                hint="pass floats (x.astype(float), 1.0 in place of 1), or select other arguments with argnums",
+                f"{what}: argument {call.leaf_names()[k]} has dtype {dtype}, and only float arguments have "
+                "gradients",
+                hint="pass floats (x.astype(float), 1.0 in place of 1), or select other "
+                "arguments with argnums",
             )
 
 
@@ -195,7 +196,7 @@ def source_of(graph: Graph, atom: Atom) -> str | None:
     return None
 
 
-# --- graphs ----------------------------------------------------------------------------------------------------
+# --- graphs -------------------------------------------------------------------------------------------------
 
 
 def bind_last_inputs(graph: Graph, values: Sequence[Atom]) -> Graph:

@@ -11,7 +11,6 @@ import numpy as np
 
 from tracejit.api.functions import (
     Options,
-    Transformed,
     abstract_key,
     base_of,
     function_name,
@@ -36,8 +35,8 @@ def jvp(
 ) -> Any:
     """The value of `f(*primals)` and its derivative in the direction `tangents`: `(value, tangent)`.
 
-    primals, tangents: tuples or lists of the same structure and shapes; an integer or bool among the primals cannot
-    move: its tangent is None (or zero), and so is the tangent of an integer or bool result
+    primals, tangents: tuples or lists of the same structure and shapes; an integer or bool among the primals
+        cannot move: its tangent is None (or zero), and so is the tangent of an integer or bool result
     has_aux: `f` returns `(result, aux)`; the result is then `(value, tangent, aux)`
     Raises ArgumentError where the structures differ and ShapeError where shapes do.
 
@@ -60,7 +59,9 @@ def jvp(
     options = Options("jvp", None)
     call = _read(f, tuple(primals), name)
     call.check_leaves(f"jvp of {name}")
-    moved = _matching_leaves(tuple(tangents), call.treedef, _arguments(call.leaves), "jvp: tangents", "primals")
+    moved = _matching_leaves(
+        tuple(tangents), call.treedef, _arguments(call.leaves), "jvp: tangents", "primals"
+    )
     pushed = Call([*call.leaves, *moved], call.treedef, False, (), call.parameters)
 
     def lower() -> Lowered:
@@ -72,8 +73,9 @@ def jvp(
 def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """The value of `f(*primals)` and its pullback: `(value, pullback)`.
 
-    `pullback(ct)` gives, for a cotangent nested and shaped like the value, a tuple with the cotangent of each primal.
-    It can be called many times; the forward part is not run again. Integer and bool leaves have the cotangent None.
+    `pullback(ct)` gives, for a cotangent nested and shaped like the value, a tuple with the cotangent of each
+    primal. It can be called many times; the forward part is not run again. Integer and bool leaves have the
+    cotangent None.
     has_aux: `f` returns `(result, aux)`; the result is then `(value, pullback, aux)`.
 
     >>> value, pullback = tj.vjp(lambda x, y: x * y, 2.0, 5.0)
@@ -120,7 +122,7 @@ def _arguments(leaves: Sequence[Any]) -> list[Any]:
     return [argument_of(leaf).type for leaf in leaves]
 
 
-# --- jvp -----------------------------------------------------------------------------------------------------------
+# --- jvp ----------------------------------------------------------------------------------------------------
 
 
 def _lower_jvp(f: Any, call: Call, name: str, moved: int, has_aux: bool) -> Lowered:
@@ -146,7 +148,7 @@ def _lower_jvp(f: Any, call: Call, name: str, moved: int, has_aux: bool) -> Lowe
     return Lowered(graph, traced, finish, {"trace": traced.graph, "tangent": graph})
 
 
-# --- vjp -----------------------------------------------------------------------------------------------------------
+# --- vjp ----------------------------------------------------------------------------------------------------
 
 
 def _lower_vjp(f: Any, call: Call, name: str, has_aux: bool) -> Lowered:
@@ -229,13 +231,14 @@ class _Pullback:
         return f"<pullback of {self.name}>"
 
 
-# --- directions ------------------------------------------------------------------------------------------------------
+# --- directions ---------------------------------------------------------------------------------------------
 
 
 def _matching_leaves(tree: Any, treedef: TreeDef, types: Sequence[Any], what: str, whose: str) -> list[Any]:
     """The leaves of a direction (tangents, a cotangent) that belong to float leaves, in their dtypes.
 
-    `treedef` and `types` are of what it must match, which is called `whose`. Leaves of other dtypes are None or zero.
+    `treedef` and `types` are of what it must match, which is called `whose`. Leaves of other dtypes are None
+    or zero.
     """
     leaves, given = flatten(tree)
     is_float = [t.is_float for t in types]

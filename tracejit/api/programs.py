@@ -45,7 +45,7 @@ class Program:
         self.types = tuple((a.dtype, a.shape) for a in self.captures)
 
     def is_valid(self) -> bool:
-        """May this program be used now? Arrays can change their shape in place, everything else is guarded."""
+        """May this program be used now? Arrays can change their shape in place, the rest is guarded."""
         if not self.guards.hold(self.captures):
             return False
         for array, (dtype, shape) in zip(self.captures, self.types):
@@ -66,7 +66,7 @@ class Program:
 
 
 class Programs:
-    """The programs of one function under one set of options; safe to use from many threads and after a fork."""
+    """The programs of one function under one set of options; safe among threads and after a fork."""
 
     def __init__(self) -> None:
         self.table: dict[Hashable, tuple[Program, ...]] = {}
@@ -112,7 +112,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
 
 
-# --- programs that outlive the transformed object ----------------------------------------------------------------
+# --- programs that outlive the transformed object -----------------------------------------------------------
 
 
 class _Shared:
@@ -139,8 +139,9 @@ _shared = _Shared()
 def shared_programs(owner: Any, key: Hashable) -> Programs:
     """The programs of `grad(f)` and the like, found again by `f` when `grad(f)` is written anew at each call.
 
-    They live as long as `owner` does, a bound method's as long as its instance. An owner that cannot be referred
-    to weakly, or that its own closure refers to (it would never be freed), gets programs of its own each time.
+    They live as long as `owner` does, a bound method's as long as its instance. An owner that cannot be
+    referred to weakly, or that its own closure refers to (it would never be freed), gets programs of its own
+    each time.
     """
     if isinstance(owner, MethodType):
         owner, key = owner.__self__, (owner.__func__, key)

@@ -1,4 +1,4 @@
-"""From the arguments of a call to what a trace needs: the leaves, the key they are cached under, and the way back."""
+"""The arguments of a call: their leaves, the key that programs are found by, and the way back."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def describe_arguments(args: tuple[Any, ...], leaves: list[Any], key: list[Any])
 
 @dataclass(frozen=True)
 class Call:
-    """The arguments of one call: `leaves` are what a trace sees, `statics` the (name, value) pairs that it is for.
+    """The arguments of one call: `leaves` are what a trace sees, `statics` (name, value) pairs.
 
     `treedef` is the nesting of the positional arguments, or of `(args, kwargs)` where `has_keywords`.
     """
@@ -125,7 +125,7 @@ class Call:
 
 
 def check_leaf(leaf: Any) -> Any:
-    """An array or number that a trace can take, plain; the error says `has ...` or `is ...` of the argument."""
+    """An array or number that a trace can take, plain; an error says what the argument `has` or `is`."""
     if isinstance(leaf, Tracer):
         value_of(leaf)
         return leaf
@@ -159,17 +159,24 @@ def _refused_leaf(leaf: Any) -> TracejitError:
     name = type(leaf).__name__
     static = "pass it as a static argument (static_argnames=...)"
     if isinstance(leaf, complex):
-        return DTypeError(f"is a {name}, which is not supported", hint="split it into real and imaginary parts")
+        return DTypeError(
+            f"is a {name}, which is not supported", hint="split it into real and imaginary parts"
+        )
     if isinstance(leaf, (str, bytes)):
         return DTypeError(f"is a {name}, which has no gradient", hint=static)
     if isinstance(leaf, Iterator):
-        return ArgumentError(f"is a {name}, which can be read only once", hint="pass a list or a tuple of its items")
+        return ArgumentError(
+            f"is a {name}, which can be read only once", hint="pass a list or a tuple of its items"
+        )
     if isinstance(leaf, (set, frozenset)):
         return ArgumentError(f"is a {name}, which has no order", hint="pass a list or a tuple of its items")
     if hasattr(leaf, "__array__"):
-        return ArgumentError(f"is a {name}, which is not a NumPy array", hint="convert it first: np.asarray(x)")
+        return ArgumentError(
+            f"is a {name}, which is not a NumPy array", hint="convert it first: np.asarray(x)"
+        )
     return ArgumentError(
-        f"is a {name}, which is not an array, a number, or a dict, list, tuple or dataclass of them", hint=static
+        f"is a {name}, which is not an array, a number, or a dict, list, tuple or dataclass of them",
+        hint=static,
     )
 
 
@@ -209,7 +216,7 @@ class Parameters:
         return self.names[position] if position < len(self.names) else f"args[{position}]"
 
     def read(self, args: tuple[Any, ...], kwargs: dict[str, Any], needed: int) -> Call:
-        """Lay out a call: keywords of positional parameters become positional, static arguments are set apart.
+        """Lay out a call: keywords of positional parameters become positional, statics are set apart.
 
         Defaults are filled in up to the parameter `needed`, the last one that must be there.
         """
@@ -247,7 +254,8 @@ class Parameters:
             hash(value)
         except TypeError:
             raise ArgumentError(
-                f"{self.function_name}: static argument {name} is a {type(value).__name__}, which cannot be hashed",
+                f"{self.function_name}: static argument {name} is a {type(value).__name__}, which cannot "
+                "be hashed",
                 hint="static arguments select a program: use numbers, texts, or tuples of them",
             ) from None
         return name, value

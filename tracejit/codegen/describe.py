@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tracejit.codegen.loops import Buffer, Combine, Kernel, Load, walk
 from tracejit.codegen.program import LibraryCall, Program, Segment, bytes_moved, kernel_traffic, nbytes
-from tracejit.ir import ArrayType, Const, Source, Var
+from tracejit.ir import ArrayType, Source, Var
 from tracejit.schedule.access import reaches
 
 
@@ -63,11 +63,11 @@ def _line(source: Source | None) -> str:
 def _describe_call(call: LibraryCall, program: Program, roles: Mapping[Var, str]) -> list[str]:
     eqn = call.eqn
     definitions = dict(program.schedule.definitions)
-    below = [r.base for a in eqn.inputs for r in reaches(a, definitions) if not isinstance(r.base, Const)]
+    below = [r.base for a in eqn.inputs for r in reaches(a, definitions) if isinstance(r.base, Var)]
     read = sum(a.type.nbytes for a in eqn.inputs)
     written = eqn.out.type.nbytes
     title = f"{eqn.primitive.name}: a library call, reads {read:,} bytes, writes {written:,} bytes"
-    rows = [_row(program.buffers[v], "read", roles) for v in dict.fromkeys(below) if isinstance(v, Var)]
+    rows = [_row(program.buffers[v], "read", roles) for v in dict.fromkeys(below)]
     return [title, *_table([*rows, _row(program.buffers[eqn.out], "written", roles)])]
 
 

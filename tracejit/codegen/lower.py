@@ -208,10 +208,12 @@ class Lowering:
         else:
             self.combine(eqn, full_index(self.group.computed[eqn.out] or ()), reducer, value)
 
-    def combine(self, eqn: Eqn, index: tuple[Index, ...], reducer: str, value: Scalar) -> None:
+    def combine(self, eqn: Eqn, index: tuple[Index, ...], reducer: str, value: Scalar | None) -> None:
+        """Reduce into memory, from the neutral element on; nothing more where there is no value."""
         buffer = self.buffer(eqn.out, written=True)
         self.blocks[0].statements.append(Fill(buffer, reducer))
-        self.append(Combine(buffer, index, reducer, value, eqn.source))
+        if value is not None:
+            self.append(Combine(buffer, index, reducer, value, eqn.source))
 
     def pick(self, eqn: Eqn) -> None:
         """A gather reads, and a scatter adds, at places that are data."""
@@ -226,8 +228,13 @@ class Lowering:
         batch = operands[1][0].type.rank if indices else 0
         rest = full_index(axes)[batch:]
         index = (*places, *rest)
+        is_nowhere = 0 in target[:indices]  # every index is outside: reported, and no memory touched
         if is_scatter(eqn):
-            self.combine(eqn, index, "sum", self.read(eqn.inputs[0], full_index(axes)))
+            value = None if is_nowhere else self.read(eqn.inputs[0], full_index(axes))
+            self.combine(eqn, index, "sum", value)
+        elif is_nowhere:
+            dtype = eqn.out.type.dtype
+            self.finish(eqn, self.emit("const", (dtype.type(0),), dtype))
         else:
             self.finish(eqn, self.read(eqn.inputs[0], index))
 
@@ -236,7 +243,9 @@ class Lowering:
         if scalar.op == "const" and 0 <= int(scalar.args[0]) < extent:
             return Index((), int(scalar.args[0]))
         if scalar.op == "index":
-            return scalar.args[0]
+            reached = scalar.args[0].bounds(self.group.extents)
+            if reached is not None and 0 <= reached[0] and reached[1] < extent:
+                return scalar.args[0]
         block = self.blocks[scalar.level]
         key = ("checked", scalar, extent)
         if key not in block.known:

@@ -154,7 +154,10 @@ class KernelPrinter:
             text = f"{text} != 0"
         guards = self.remaining_guards(s.guards)
         if guards:
-            text = f"{text} if {self.conditions(guards)} else {self.typed(0, s.buffer.dtype)}"
+            zero = self.typed(0, s.buffer.dtype)
+            # A number of NumPy's: two bare literals would raise in plain Python when one divides the other.
+            zero = f"to_f64({zero})" if s.buffer.dtype == np.float64 else zero
+            text = f"{text} if {self.conditions(guards)} else {zero}"
         self.put(depth, f"{self.define(s.scalar)} = {text}", s.source)
 
     def check_index(self, s: CheckIndex, depth: int) -> None:

@@ -100,8 +100,8 @@ def run_dot(text: str, kind: str) -> bytes:
     if program is None:
         raise UnsupportedError(
             f"{kind}(): the program `dot` of Graphviz is not installed",
-            hint="install the package graphviz (with apt, brew or conda; pip's is not enough), or print the drawing: "
-            "its text is Mermaid, which GitHub and Jupyter draw",
+            hint="install the package graphviz (with apt, brew or conda; pip's is not enough), or print the "
+            "drawing: its text is Mermaid, which GitHub and Jupyter draw",
         )
     done = subprocess.run([program, f"-T{kind}"], input=text.encode(), capture_output=True, check=False)
     if done.returncode:

@@ -67,10 +67,11 @@ class Figure:
 
     def add(self, name: str, label: str, kind: str) -> str:
         """A new node whose id is `name`, or as near to it as a free and allowed one can be."""
-        cleaned = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "node"
-        if cleaned.lower() in _RESERVED or cleaned[0].isdigit():
-            cleaned += "_" if not cleaned[0].isdigit() else ""
-            cleaned = cleaned if not cleaned[0].isdigit() else f"n{cleaned}"
+        cleaned = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "value"
+        if cleaned[0].isdigit():
+            cleaned = f"n{cleaned}"
+        if cleaned.lower() in _RESERVED:
+            cleaned += "_"
         id, number = cleaned, 1
         while id in self.nodes:
             number += 1
@@ -98,7 +99,7 @@ class Figure:
                     waiting.append(source)
         return found
 
-    # --- printing --------------------------------------------------------------------------------------------
+    # --- printing ----------------------------------------------------------------------------------------
 
     def mermaid(self) -> str:
         """The figure as a Mermaid flowchart."""
@@ -161,7 +162,7 @@ class Figure:
 
 
 def _mermaid_text(text: str) -> str:
-    """Text inside quotes: `#` starts a character code there, and what looks like a Markdown list needs one."""
+    """Text inside quotes; `#` starts a character code there, which a Markdown list's marker needs."""
     text = text.replace("#", "#35;").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
     return f"#{ord(text[0])};{text[1:]}" if re.match(r"[-+*](\s|$)", text) else text
 

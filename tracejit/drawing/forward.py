@@ -13,7 +13,7 @@ from tracejit.ir import Atom, Call, Const, Eqn, Graph, Kind, Source, Var
 
 @dataclass(eq=False)
 class Operation:
-    """The equations of one operation of the user's, the node that stands for them, what others read of them."""
+    """The equations of one operation of the user's, what they read, and the node that stands for them."""
 
     name: str
     eqns: list[Eqn]

@@ -1,4 +1,4 @@
-"""What operations and their results are called: symbols of operators, variables that results are assigned to."""
+"""What operations and their results are called: symbols of operators, variables that are assigned to."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def shorten(paths: Sequence[str]) -> list[str]:
     return [end if ends.count(end) == 1 else path for path, end in zip(paths, ends, strict=True)]
 
 
-# --- variables -----------------------------------------------------------------------------------------------
+# --- variables ---------------------------------------------------------------------------------------------
 
 
 def assigned_names(operations: Sequence[tuple[Source, str]]) -> dict[int, str]:

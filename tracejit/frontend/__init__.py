@@ -1,7 +1,7 @@
 """The frontend: plain NumPy code runs on tracers and becomes a graph.
 
-Enters: a user's function and the types of its arguments. Leaves: `Trace`, a graph with the captured arrays, and
-`Guards`, what must still hold for the trace to be used again.
+Enters: a user's function and the types of its arguments. Leaves: `Trace`, a graph with the captured arrays,
+and `Guards`, what must still hold for the trace to be used again.
 """
 
 from tracejit.frontend.guards import Guards, find_roots

@@ -1,8 +1,8 @@
-"""Could a function have branched on the content of a concrete array while it was traced? Read from its bytecode.
+"""Could a function have branched on the content of an array while it was traced? Read from its bytecode.
 
-A trace stays valid when a captured array changes only if no number of that array went into the graph. Numbers that
-meet traced values are seen when they do; what a branch looked at is not, so branches are judged here: "no" only
-where the test is made of names and constants that `guards` watches.
+A trace stays valid when a captured array changes only if no number of that array went into the graph. Numbers
+that meet traced values are seen when they do; what a branch looked at is not, so branches are judged here:
+"no" only where the test is made of names and constants that `guards` watches.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dis
 from collections.abc import Iterator, Sequence
 from types import CodeType
+from typing import Any
 
 # Calls that turn an array into a Python number, which nothing can recognise afterwards.
 CONVERSIONS = frozenset(
@@ -39,8 +40,9 @@ def may_read_content(
 ) -> bool:
     """Is there a conversion, or a branch on more than plain names, in any of `codes`?
 
-    array_names: names bound to concrete arrays; parameters: those of the traced function, which are tracers or
-    static (its code comes first); has_integers: integer arrays are among the captured, so `range` counts too.
+    array_names: names bound to concrete arrays; parameters: those of the traced function, which are tracers
+        or static (its code comes first); has_integers: integer arrays are among the captured, so `range`
+        counts too.
     """
     conversions = CONVERSIONS | ({"range"} if has_integers else frozenset())
     local = frozenset(name for code in codes for name in code.co_cellvars)
@@ -81,13 +83,20 @@ def _is_plain_test(
         elif name == "LOAD_ATTR" and argument not in unsafe:
             attribute = str(argument)
             continue
-        elif name in ("LOAD_CONST", "LOAD_SMALL_INT"):
-            needed -= 1
-        elif name in _NAMES and (argument not in unsafe or attribute in STATIC_ATTRIBUTES):
-            needed -= 1
-        elif name.startswith("LOAD_FAST") and argument in parameters:
+        elif _is_plain_load(name, argument, attribute, unsafe, parameters):
             needed -= 1
         else:
             return False
         attribute = None
     return True
+
+
+def _is_plain_load(
+    name: str, argument: Any, attribute: str | None, unsafe: frozenset[str], parameters: frozenset[str]
+) -> bool:
+    """Does this instruction load a constant, a watched name, or the shape of an array?"""
+    if name in ("LOAD_CONST", "LOAD_SMALL_INT"):
+        return True
+    if name in _NAMES:
+        return argument not in unsafe or attribute in STATIC_ATTRIBUTES
+    return name.startswith("LOAD_FAST") and argument in parameters

@@ -110,7 +110,7 @@ def forget_scalars() -> None:
     _observed.scalars = {}
 
 
-# --- in and out ----------------------------------------------------------------------------------------------
+# --- in and out ---------------------------------------------------------------------------------------------
 
 
 def located(error: TracejitError) -> TracejitError:
@@ -211,7 +211,7 @@ def apply(
 def _explain_keywords(
     operation: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any], error: TypeError
 ) -> TracejitError | None:
-    """The error for arguments that the operation does not take; None when the TypeError is about another thing."""
+    """The error for arguments that the operation does not take; None when they fit."""
     call = getattr(operation, "call", operation)
     try:
         inspect.signature(call).bind(*args, **kwargs)
@@ -225,7 +225,7 @@ def _explain_keywords(
     return None
 
 
-# --- NumPy's two protocols -----------------------------------------------------------------------------------
+# --- NumPy's two protocols ----------------------------------------------------------------------------------
 
 
 def call_function(cls: TracerType, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -268,7 +268,7 @@ def call_ufunc(
     return apply(cls, operation, name, args, options, True, True)
 
 
-# --- names and hints -----------------------------------------------------------------------------------------
+# --- names and hints ----------------------------------------------------------------------------------------
 
 
 def qualified_name(function: Any) -> str:

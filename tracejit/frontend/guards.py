@@ -1,8 +1,8 @@
 """What a trace relied on besides its arguments: found before it is used again, and compared at each call.
 
-A traced function sees closure variables, globals, defaults and attributes. Arrays among them are inputs of the graph,
-read at each call; everything else is part of the graph. `find_roots` collects what the function can reach, `Guards`
-says whether all of it is still as it was.
+A traced function sees closure variables, globals, defaults and attributes. Arrays among them are inputs of
+the graph, read at each call; everything else is part of the graph. `find_roots` collects what the function
+can reach, `Guards` says whether all of it is still as it was.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ _REFLECTION = frozenset({"__dict__", "vars", "asdict", "astuple", "fields", "get
 
 # Special methods that using an object does not call; the first three are called where a class is.
 _CONSTRUCTORS = ("__init__", "__new__", "__post_init__")
-_UNUSED = frozenset({*_CONSTRUCTORS, "__repr__", "__str__", "__reduce__", "__getstate__", "__setstate__", "__del__"})
+_UNUSED = frozenset(
+    {*_CONSTRUCTORS, "__repr__", "__str__", "__reduce__", "__getstate__", "__setstate__", "__del__"}
+)
 
 
 def same(current: Any, expected: Any) -> bool:
@@ -60,7 +62,7 @@ def same(current: Any, expected: Any) -> bool:
 
 
 def bits_of(array: Array) -> Array:
-    """The content of an array as integers, which compare fast and tell NaN and -0.0 apart; may share its memory."""
+    """The content of an array as integers, which tell NaN and -0.0 apart; may share its memory."""
     flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return flat.view(np.uint64) if flat.size % 8 == 0 else flat
 
@@ -68,9 +70,9 @@ def bits_of(array: Array) -> Array:
 class Guards:
     """Comparisons that all hold as long as a trace may be used again; `hold` costs about 40 ns each.
 
-    An array that is known under one name only is followed: when the name is bound to another array of the same
-    shape and dtype, that one becomes the input of the graph. The content of arrays is compared only where the graph
-    depends on it, at the cost of reading them once.
+    An array that is known under one name only is followed: when the name is bound to another array of the
+    same shape and dtype, that one becomes the input of the graph. The content of arrays is compared only
+    where the graph depends on it, at the cost of reading them once.
     """
 
     __slots__ = (
@@ -99,7 +101,7 @@ class Guards:
         self.followed_items: list[tuple[Any, int, int]] = []
 
     def hold(self, captures: list[Array]) -> bool:
-        """Is everything as it was when the function was traced? `captures` are updated where names moved on."""
+        """Is everything as it was when traced? `captures` are updated where names moved on."""
         for mapping, key, expected in self.mappings:
             current = mapping.get(key, _MISSING)
             if current is not expected and not same(current, expected):
@@ -139,7 +141,7 @@ class Guards:
         return True
 
     def follow(self, places: dict[int, int]) -> None:
-        """Follow the arrays with these identities, each known under one name, to their position in the captures."""
+        """Follow arrays, by identity, each known under one name, to their positions in the captures."""
         for mapping, key, value in self.mappings:
             if id(value) in places:
                 self.followed.append((mapping, key, places[id(value)]))
@@ -201,7 +203,7 @@ def is_writeable(array: Array) -> bool:
 
 
 class Roots:
-    """What a function can reach: `guards` for all of it, and apart from them its arrays and random generators."""
+    """What a function can reach: `guards` for all of it, its arrays and random generators."""
 
     def __init__(self) -> None:
         self.guards = Guards()
@@ -221,7 +223,7 @@ class Roots:
         return any(owner_of(root) is owner for root in self.arrays.values())
 
     def watch(self, captures: Sequence[Any], frozen: Iterable[Any], scalars: Iterable[np.generic]) -> None:
-        """Guard the content of arrays, given what a trace captured and relied on; follow the names of the others.
+        """Guard the content of arrays that a trace relied on; follow the names of the others.
 
         Arrays and NumPy scalars that are none of the roots were computed while tracing, from any of them.
         """
@@ -243,7 +245,7 @@ class Roots:
         return may_read_content(self.codes, named, self.parameters - named, has_integers)
 
     def random_state(self) -> tuple[Any, ...]:
-        """The states of the random generators in reach, comparable: a trace that drew numbers is used once."""
+        """The states of the random generators in reach: a trace that drew numbers is used once."""
         legacy = sys.modules.get("numpy.random")
         python = sys.modules.get("random")
         generators = [*self.generators, *(m for m in (legacy, python) if m is not None)]
@@ -266,7 +268,7 @@ def _plain(state: Any) -> Any:
 
 
 def find_roots(function: Any) -> Roots:
-    """Everything that `function` (a function, method, partial or callable object) can read besides its arguments."""
+    """Everything that a function, method, partial or callable object reads besides its arguments."""
     scan = _Scan()
     scan.visit(function, "")
     scan.finish()
@@ -274,13 +276,14 @@ def find_roots(function: Any) -> Roots:
 
 
 class _Scan:
-    """One walk from a function over what it names; objects are looked into by the names that code mentions."""
+    """One walk from a function over what it names; objects are seen by the names that code mentions."""
 
     def __init__(self) -> None:
         self.roots = Roots()
         self.mentioned: set[str] = set()
         self.seen: dict[int, Any] = {}  # holds the objects, so that identities stay unique
         self.open: list[tuple[Any, str]] = []
+        self.classes: set[type] = set()  # of the objects found
         self.home: str | None = None
         self.done: set[tuple[int, str]] = set()
 
@@ -294,7 +297,7 @@ class _Scan:
             if isinstance(getattr(owner, "__dict__", None), dict) and not isinstance(owner, ModuleType):
                 self.roots.guards.sizes.append((owner.__dict__, len(owner.__dict__)))
 
-    # --- values ------------------------------------------------------------------------------------------------
+    # --- values ---------------------------------------------------------------------------------------------
 
     def visit(self, value: Any, path: str) -> None:
         if isinstance(value, np.generic):
@@ -343,7 +346,7 @@ class _Scan:
         for k, item in enumerate(items):
             self.visit(item, f"{path}[{k}]")
 
-    # --- functions ---------------------------------------------------------------------------------------------
+    # --- functions ------------------------------------------------------------------------------------------
 
     def _visit_function(self, function: FunctionType) -> None:
         code = function.__code__
@@ -388,7 +391,7 @@ class _Scan:
         self.roots.guards.cells.append((cell, value))
         self.visit(value, name)
 
-    # --- objects -----------------------------------------------------------------------------------------------
+    # --- objects --------------------------------------------------------------------------------------------
 
     def _visit_object(self, value: Any, path: str) -> None:
         if type(value).__name__ in _GENERATORS:
@@ -404,7 +407,8 @@ class _Scan:
                     self.mentioned.update(_CONSTRUCTORS)
             return
         self.open.append((value, path))
-        if type(value) not in [owner for owner, _ in self.open]:
+        if type(value) not in self.classes:
+            self.classes.add(type(value))
             self.open.append((type(value), type(value).__name__))
 
     def _look_into(self, owner: Any, path: str) -> None:
@@ -437,7 +441,7 @@ class _Scan:
                 self.roots.guards.mappings.append((cls.__dict__, name, value))
             self.visit(inner, f"{cls.__name__}.{name}")
 
-    # --- what is not the user's --------------------------------------------------------------------------------
+    # --- what is not the user's -----------------------------------------------------------------------------
 
     def _is_library(self, filename: str) -> bool:
         if filename.startswith((_OWN, "<frozen", "<__array_function__")):
@@ -447,7 +451,7 @@ class _Scan:
         return filename.startswith(_STDLIB)
 
     def _is_library_value(self, value: Any) -> bool:
-        """Modules, classes and functions of NumPy, of the standard library, of installed packages and of this one."""
+        """Modules, classes and functions of NumPy, the standard library and installed packages."""
         if isinstance(value, ModuleType):
             filename = getattr(value, "__file__", None)
             return filename is None or self._is_library(filename)

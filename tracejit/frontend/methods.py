@@ -1,4 +1,4 @@
-"""The methods of `ndarray`, each by the NumPy function of the same meaning; what a trace cannot do says so."""
+"""The methods of `ndarray`, each by the NumPy function of the same meaning."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class ArrayMethods:
 
     _value: Value
 
-    # --- what is known while tracing -------------------------------------------------------------------------
+    # --- what is known while tracing ------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -136,7 +136,7 @@ class ArrayMethods:
     def imag(self) -> Any:
         return self._call(np.imag)
 
-    # --- methods whose parameters differ from the function's -----------------------------------------------------
+    # --- methods whose parameters differ from the function's ------------------------------------------------
 
     def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> Any:
         """`x.reshape(3, 4)` and `x.reshape((3, 4))`; one size may be -1."""
@@ -158,7 +158,9 @@ class ArrayMethods:
         self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
     ) -> Any:
         """Every element converted to `dtype`."""
-        return dispatch.apply(self._type(), astype, "astype", (self, dtype), {"casting": casting}, self._is_immutable())
+        return dispatch.apply(
+            self._type(), astype, "astype", (self, dtype), {"casting": casting}, self._is_immutable()
+        )
 
     def __getitem__(self, key: Any) -> Any:
         keys = key if isinstance(key, tuple) else (key,)
@@ -175,7 +177,7 @@ class ArrayMethods:
             raise TypeError("iteration over a 0-d array")
         return (self[k] for k in range(self.shape[0]))
 
-    # --- dispatch ------------------------------------------------------------------------------------------------
+    # --- dispatch -------------------------------------------------------------------------------------------
 
     def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return dispatch.call_function(self._type(), function, (self, *args), kwargs)

@@ -1,4 +1,4 @@
-"""Running a user's function on tracers: arguments' types go in, a `Graph` and the captured arrays come out."""
+"""Running a function on tracers: types of arguments go in, a `Graph` and the captured arrays come out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_DEPTH = 40
 
 @dataclass(frozen=True)
 class Argument:
-    """What a trace knows of an argument: its type, whether it is a Python number, whether NumPy holds a scalar."""
+    """What a trace knows of an argument; `weak` is the type of a Python number."""
 
     type: ArrayType
     weak: type | None = None
@@ -51,7 +51,7 @@ class Trace:
 
 
 def argument_of(leaf: Any) -> Argument:
-    """How a leaf that is already a valid argument enters a trace: a tracer, an array, a NumPy or Python number.
+    """How a valid leaf enters a trace: a tracer, an array, a NumPy or Python number.
 
     >>> argument_of(2.0).weak, str(argument_of(np.ones(3, "f4")).type)
     (<class 'float'>, 'f32[3]')
@@ -116,7 +116,7 @@ def _output(leaf: Any, builder: Builder, number: int, result: TreeDef, name: str
 
 
 def embed(graph: Graph, operands: Sequence[Any], captures: Sequence[Any]) -> list[Value]:
-    """Emit `graph` into the trace under way, on what a user passed (tracers, arrays, numbers) and its captures."""
+    """Emit `graph` into the trace under way, on tracers, arrays or numbers and its captures."""
     builder = current_builder()
     assert builder is not None, "there is no trace to embed into"
     values = [value_of(x) if isinstance(x, Tracer) else as_value(x) for x in (*operands, *captures)]
@@ -127,7 +127,7 @@ def embed(graph: Graph, operands: Sequence[Any], captures: Sequence[Any]) -> lis
     return [Value(builder, atom) for atom in outputs]
 
 
-# --- recursion -----------------------------------------------------------------------------------------------
+# --- recursion ----------------------------------------------------------------------------------------------
 
 
 class _Calls(threading.local):

@@ -44,8 +44,8 @@ _IN_PLACE_SYMBOLS = {
 class Tracer(ArrayMethods):
     """An array, or a number, that does not exist yet: every operation on it is recorded.
 
-    `is_scalar` says that NumPy would hold an immutable scalar here, not a 0-d array: `y += 1` then makes a new
-    one, as it does for Python numbers.
+    `is_scalar` says that NumPy would hold an immutable scalar here, not a 0-d array: `y += 1` then makes a
+    new one, as it does for Python numbers.
     """
 
     __slots__ = ("_is_scalar", "_value")
@@ -89,7 +89,7 @@ class Tracer(ArrayMethods):
             "write y = x.reshape(...), y = x.astype(...)",
         )
 
-    # --- assignment --------------------------------------------------------------------------------------------
+    # --- assignment -----------------------------------------------------------------------------------------
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise _refused(
@@ -101,13 +101,14 @@ class Tracer(ArrayMethods):
     def __delitem__(self, key: Any) -> NoReturn:
         raise TypeError("cannot delete array elements")
 
-    # --- Python asks for a concrete number -----------------------------------------------------------------------
+    # --- Python asks for a concrete number ------------------------------------------------------------------
 
     def __bool__(self) -> NoReturn:
         raise _refused(
             TracerError,
             f"bool(): whether a traced {self._value.type} is true is not known while its function is traced",
-            "`if`, `while`, `and`, `or`, `not` and `in` need a concrete value: write np.where(condition, a, b), "
+            "`if`, `while`, `and`, `or`, `not` and `in` need a concrete value: "
+            "write np.where(condition, a, b), "
             "np.logical_and(a, b); or make the argument static (static_argnames=...)",
         )
 
@@ -138,7 +139,8 @@ class Tracer(ArrayMethods):
         raise _refused(
             TracerError,
             f"np.asarray(): a traced {self._value.type} is no concrete array while its function is traced",
-            "NumPy's functions take it as it is; join values with np.stack, index a concrete array with np.take(a, i)",
+            "NumPy's functions take it as it is; join values with np.stack, index a concrete array with "
+            "np.take(a, i)",
         )
 
     def _no_number(self, what: str) -> NoReturn:
@@ -148,13 +150,16 @@ class Tracer(ArrayMethods):
         if called is not None:
             hint = f"write {_numpy_name(called[1])} in place of math.{called[1]}"
         raise _refused(
-            TracerError, f"{what}: a traced {self._value.type} has no value while its function is traced", hint
+            TracerError,
+            f"{what}: a traced {self._value.type} has no value while its function is traced",
+            hint,
         )
 
 
 def _numpy_name(name: str) -> str:
-    renamed = {"pow": "power", "fabs": "abs", "fsum": "sum", "lgamma": "", "erf": "", "gamma": ""}.get(name, name)
-    return f"np.{renamed}" if renamed and hasattr(np, renamed) else f"scipy.special.{name}"
+    """What stands in NumPy or SciPy for a function of `math`."""
+    renamed = {"pow": "power", "fsum": "sum", "lgamma": "gammaln"}.get(name, name)
+    return f"np.{renamed}" if hasattr(np, renamed) else f"scipy.special.{renamed}"
 
 
 def _refused(kind: type[TracejitError], message: str, hint: str) -> TracejitError:
@@ -162,7 +167,7 @@ def _refused(kind: type[TracejitError], message: str, hint: str) -> TracejitErro
     return kind(message, where=source.describe() if source is not None else None, hint=hint)
 
 
-# --- operators -----------------------------------------------------------------------------------------------
+# --- operators ----------------------------------------------------------------------------------------------
 
 
 def _is_operand(x: Any) -> bool:
@@ -200,7 +205,8 @@ def _in_place(name: str, operation: Callable[..., Any]) -> Callable[[Tracer, Any
             return operate(self, other)
         raise _refused(
             UnsupportedError,
-            f"assignment: y {symbol}= v changes an array in place, which is not supported in a traced function yet",
+            f"assignment: y {symbol}= v changes an array in place, which is not supported in a traced "
+            "function yet",
             f"write y = y {symbol} v, which makes a new array",
         )
 

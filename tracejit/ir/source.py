@@ -22,8 +22,8 @@ _DEMO = _OWN + "__main__.py"
 class Call:
     """One operation as the user wrote it: an operator, a NumPy function, a function of this library.
 
-    It stands for all equations that came out of it; two calls of one function are two objects. `order` counts the
-    derivatives that were taken since.
+    It stands for all equations that came out of it; two calls of one function are two objects. `order` counts
+    the derivatives that were taken since.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Printed graphs read back: the text of `ir.printing` in, the graph out. Tests and examples are written in it."""
+"""Printed graphs read back: the text of `ir.printing` in, the graph out. Examples are written in it."""
 
 from __future__ import annotations
 

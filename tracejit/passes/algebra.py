@@ -1,4 +1,4 @@
-"""Rules of arithmetic that hold for every floating point number: NaN, infinities and the sign of zero included."""
+"""Rules of arithmetic that hold for every float: NaN, infinities and the sign of zero included."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _negated(b: Rewriter, atom: Atom) -> Atom | None:
 
 def _minus(b: Rewriter, value: Const, like: Atom) -> Atom:
     with np.errstate(all="ignore"):
-        return b.splat(-value.value, like.type)
+        return b.splat(np.negative(value.value), like.type)
 
 
 def _order(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
@@ -116,7 +116,7 @@ def _divide(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -
     if value is None:
         return _pull_sign(b, primitive, x, y)
     if _has_exact_reciprocal(value.value):
-        return b.emit(_MULTIPLY, (x, b.splat(1 / value.value, x.type)), {})
+        return b.emit(_MULTIPLY, (x, b.splat(np.divide(1, value.value), x.type)), {})
     minus_x = _negated(b, x)
     return b.emit(_DIVIDE, (minus_x, _minus(b, value, x)), {}) if minus_x is not None else None
 

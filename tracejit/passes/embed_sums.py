@@ -1,4 +1,4 @@
-"""Sums over slices run where their gradient runs: over the whole array, with zeros where the slices do not reach."""
+"""Sums over slices run where their gradient runs: over the whole array, zeros where no slice reaches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tracejit.passes.rewriting import Inputs, Params, Rewriter, Rules, rewrite_g
 
 
 def embed_sums(graph: Graph) -> Graph:
-    """Sum `f(slices of x)` over the shape of `x` when a gradient is padded back to it: one pass reads `x` once.
+    """Sum `f(slices of x)` over the shape of `x` when a gradient is padded back to it: one pass reads `x`.
 
     Only cheap work is embedded, since it is computed again beside the gradient; equal parts then become one.
     Before and after:
@@ -52,9 +52,12 @@ def embed_sums(graph: Graph) -> Graph:
 
 
 def _gradient_pads(graph: Graph) -> dict[tuple[int, ...], Params]:
-    """For each shape that dense zero padding starts from, the padding: its window need not move, only fit."""
+    """For each shape that dense zero padding starts from, the padding: its window need not move, only fit.
+
+    What is padded to a shape that is padded in turn stays out, so that a sum is embedded once.
+    """
     pads: dict[tuple[int, ...], Params] = {}
     for eqn in graph.eqns:
         if eqn.primitive is slicing.unslice.primitive and all(s == 1 for s in eqn.params["steps"]):
             pads.setdefault(eqn.inputs[0].type.shape, eqn.params)
-    return pads
+    return {shape: params for shape, params in pads.items() if params["shape"] not in pads}

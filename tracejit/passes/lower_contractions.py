@@ -1,4 +1,4 @@
-"""Contractions: small and memory-bound ones become products and sums that fuse; the rest are readied for a call."""
+"""Contractions: small and memory-bound ones become products and sums that fuse; others become calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL_MATRIX = 512
 
 
 def lower_contractions(graph: Graph) -> Graph:
-    """Turn contractions that `is_small_contraction` accepts into a product and a sum; fold permutes into the others.
+    """Turn small contractions (`is_small_contraction`) into a product and a sum; the others take up permutes.
 
     Before and after:
 
@@ -54,11 +54,11 @@ def is_small_contraction(a: ArrayType, b: ArrayType, contract: AxisPairs, batch:
 
     - integers and booleans: BLAS has no such product.
     - M = 1 or N = 1 (matrix times vector, dot product, `X.T @ r`) or K = 1 (outer product): every element of
-      the large operand is read once, so memory bounds it, and a loop that also computes that operand or uses the
-      result saves a pass over memory.
-    - the two smallest of M, N, K multiply to at most SMALL_PRODUCT (a tall matrix times an 8 by 8 one): there is
-      too little reuse for the blocking and packing of a call to pay, and the loop fuses. Where K is the largest,
-      SMALL_RESULT bounds M N.
+      the large operand is read once, so memory bounds it, and a loop that also computes that operand or uses
+      the result saves a pass over memory.
+    - the two smallest of M, N, K multiply to at most SMALL_PRODUCT (a tall matrix times an 8 by 8 one): there
+      is too little reuse for the blocking and packing of a call to pay, and the loop fuses. Where K is the
+      largest, SMALL_RESULT bounds M N.
     - B > 1 and M N K at most SMALL_MATRIX: the calls themselves would dominate.
     """
     left, right = free_axes(a.rank, contract[0], batch[0]), free_axes(b.rank, contract[1], batch[1])
@@ -107,7 +107,7 @@ def _replace(pair: AxisPairs, side: int, axes: Axes) -> AxisPairs:
 
 
 def _swap(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
-    """The permute that exchanges the free axes of both operands is the contraction of the exchanged operands."""
+    """The permute that exchanges the free axes of both operands contracts the exchanged operands."""
     eqn = b.defined_by(inputs[0], _DOT)
     if eqn is None or b.uses(inputs[0]) > 1:
         return None
@@ -123,5 +123,3 @@ def _swap(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> 
 
 
 _CONTRACTIONS = Rules({_DOT: (_fold_permutes, _lower), core.permute_p: (_swap,)}) | VIEWS
-
-

@@ -1,12 +1,13 @@
 """The passes in order, and the subset that runs between nested transforms.
 
-1. `erase_markers`: no derivative is taken any more, so `stop_gradient` is its operand; it would hide patterns.
+1. `erase_markers`: no derivative is taken any more, so `stop_gradient` is its operand; it hides patterns.
 2. `eliminate_common`, `eliminate_dead`: every later pass has less to look at, and counts readers rightly.
-3. `fold_constants`, `simplify`: what is left is work; chains of views are merged, so that the passes below meet one
-   view where there were several.
-4. `lower_contractions` brings broadcasts, products and sums into the open; `sink_broadcasts` then works on those too.
-5. `embed_sums` takes sums over slices to where their gradients are; `push_views` comes last of those that move:
-   views settle on inputs, reductions and calls.
+3. `fold_constants`, `simplify`: what is left is work; chains of views are merged, so that the passes below
+   meet one view where there were several.
+4. `lower_contractions` brings broadcasts, products and sums into the open; `sink_broadcasts` then works on
+   those too.
+5. `embed_sums` takes sums over slices to where their gradients are; `push_views` comes last of those that
+   move: views settle on inputs, reductions and calls.
 6. `fold_constants`, `simplify`, `eliminate_common`, `eliminate_dead` clear up what the movers leave.
 """
 
@@ -58,7 +59,7 @@ def optimize(graph: Graph, verify_each: bool = False) -> Graph:
 
 
 def simplify_graph(graph: Graph) -> Graph:
-    """Folded, simplified, without repeats and dead equations: what a graph should be before the next transform.
+    """Folded, simplified, without repeats and dead equations: as a graph should be before the next transform.
 
     Each is one table of rules in one emission, so this costs a few microseconds an equation.
     """
@@ -67,7 +68,7 @@ def simplify_graph(graph: Graph) -> Graph:
 
 
 def map_subgraphs(graph: Graph, function: Pass) -> Graph:
-    """The graph with `function` applied to the subgraphs that its equations carry; itself when there are none."""
+    """The graph with `function` applied to the subgraphs of its equations; itself when there are none."""
     if not any(e.primitive.kind is Kind.CONTROL for e in graph.eqns):
         return graph
     eqns = tuple(_map_params(e, function) if e.primitive.kind is Kind.CONTROL else e for e in graph.eqns)

@@ -14,7 +14,7 @@ from tracejit.passes.fold_constants import FOLDING
 from tracejit.passes.rewriting import Inputs, Params, Rewriter, Rules, rewrite_to_end
 from tracejit.passes.views import VIEWS
 
-# Work per element (in additions) up to which a result that is read more than once is computed again for a view.
+# Work an element (in additions) up to which a result that is read more often is computed again for a view.
 CHEAP = 8
 # Zero padding may multiply the number of elements by this much before costly work stays on the small array.
 PADDING = 2
@@ -23,8 +23,8 @@ PADDING = 2
 def push_views(graph: Graph) -> Graph:
     """Compute `view(f(a, b))` as `f(view(a), view(b))` where only the view reads `f(a, b)`, or `f` is cheap.
 
-    Zero padding (`unslice`) goes through `f` under a mask, unless `f` of zeros is zero; a zero in the padding may
-    then be negative. A gather goes through when it does not read more elements than there are.
+    Zero padding (`unslice`) goes through `f` under a mask, unless `f` of zeros is zero; a zero in the padding
+    may then be negative. A gather goes through when it does not read more elements than there are.
     Before and after:
 
     >>> from tracejit.ir import format_graph
@@ -147,7 +147,7 @@ def push_padding(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Para
 def _padded(
     b: Rewriter, atom: Atom, pad: Callable[[Atom], Atom], shape: tuple[int, ...], known: dict[Atom, Any]
 ) -> tuple[Atom, Any]:
-    """`atom` computed from padded operands, and what that makes of it outside: whatever, inside it is right."""
+    """`atom` computed from padded operands, right inside; and the value that this makes of it outside."""
     if atom in known:
         return known[atom]
     literal = b.literal(atom)

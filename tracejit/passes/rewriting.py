@@ -1,7 +1,7 @@
 """What local passes are made of: a graph is emitted again, equation by equation, under a table of rules.
 
-A rule `(rewriter, primitive, inputs, params) -> Atom | None` returns an atom that stands for the equation, or None
-where it does not apply. It sees operands that are already rewritten, and what it emits is rewritten in turn.
+A rule `(rewriter, primitive, inputs, params) -> Atom | None` returns an atom that stands for the equation, or
+None where it does not apply. It sees operands already rewritten, and what it emits is rewritten in turn.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ class Rules:
 
     def __or__(self, other: Rules) -> Rules:
         """Both tables; the rules of `self` are tried first."""
-        return Rules(
-            _merge(self._by_primitive, other._by_primitive), _merge(self._by_kind, other._by_kind)
-        )
+        return Rules(_merge(self._by_primitive, other._by_primitive), _merge(self._by_kind, other._by_kind))
 
 
 def _merge(first: Mapping[Any, tuple[Rule, ...]], second: Mapping[Any, tuple[Rule, ...]]) -> dict[Any, Any]:
@@ -100,7 +98,7 @@ class Rewriter(Builder):
         self.source = eqn.source
         result: Atom | None = None
         if not eqn.outputs[0].type.shape:
-            result = self._fold(primitive, inputs, eqn.params, eqn.outputs[0].type)
+            result = self._fold(primitive, inputs, dict(eqn.params), eqn.outputs[0].type)
         if result is None:
             result = self._apply(self, primitive, inputs, eqn.params)
         if result is not None:
@@ -173,7 +171,7 @@ def rewrite_graph(graph: Graph, rules: Rules) -> Graph:
 
 
 def rewrite_to_end(graph: Graph, rules: Rules, rounds: int = 4) -> Graph:
-    """Emissions of `graph` under `rules` until nothing changes; one does nearly always, `rounds` bound them."""
+    """Emissions of `graph` under `rules` until nothing changes (nearly always one), at most `rounds`."""
     for _ in range(rounds):
         result = rewrite_graph(graph, rules)
         if result is graph:

@@ -52,7 +52,9 @@ def _sink(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> 
     used = tuple(sorted(dims))
     small = tuple(shape[d] for d in used)
     place = {d: k for k, d in enumerate(used)}
-    operands = [b.broadcast(e.inputs[0], small, tuple(place[d] for d in e.params["dims"])) for e in broadcasts]
+    operands = [
+        b.broadcast(e.inputs[0], small, tuple(place[d] for d in e.params["dims"])) for e in broadcasts
+    ]
     return b.broadcast(b.emit(primitive, operands, dict(params)), shape, used)
 
 

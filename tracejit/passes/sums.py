@@ -79,7 +79,7 @@ def _of_reshape(b: Rewriter, primitive: Primitive, eqn: Eqn, axes: Axes) -> Atom
 def _of_broadcast(b: Rewriter, primitive: Primitive, eqn: Eqn, axes: Axes) -> Atom | None:
     x, shape, dims = eqn.inputs[0], eqn.params["shape"], eqn.params["dims"]
     count = math.prod(shape[k] for k in axes if k not in dims)
-    if count == 0 or x.type.dtype == np.bool_ and primitive is _SUM or count != 1 and primitive is _PROD:
+    if count == 0 or (x.type.dtype == np.bool_ and primitive is _SUM) or (count != 1 and primitive is _PROD):
         return None
     reduced = _reduce(b, primitive, x, tuple(k for k, d in enumerate(dims) if d in axes))
     if primitive is _SUM and count != 1:
@@ -115,5 +115,3 @@ SUMS = Rules(
         **{primitive: (_of_nothing, _of_reduction, _of_view) for primitive in _OTHERS},
     }
 )
-
-

@@ -1,4 +1,4 @@
-"""Rules that merge adjacent views: what remains of a chain of moves, repeats and pieces is one of each at most.
+"""Rules that merge adjacent views: of a chain of moves, repeats and pieces one of each remains at most.
 
 The order that chains settle in, from the input outwards: slice, permute or reshape, unslice, broadcast.
 """
@@ -138,7 +138,9 @@ def _sizes(pieces: Pieces) -> Axes:
 
 def _slice_slice(b: Rewriter, eqn: Eqn, pieces: Pieces) -> Atom | None:
     inner = zip(eqn.params["starts"], eqn.params["steps"], strict=True)
-    whole = [(s + t * start, size, t * step) for (s, t), (start, size, step) in zip(inner, pieces, strict=True)]
+    whole = [
+        (s + t * start, size, t * step) for (s, t), (start, size, step) in zip(inner, pieces, strict=True)
+    ]
     return take(b, eqn.inputs[0], whole)
 
 
@@ -207,7 +209,7 @@ def _slice_unslice(b: Rewriter, eqn: Eqn, pieces: Pieces) -> Atom | None:
 def _meet(
     piece: tuple[int, int, int], window: tuple[int, int, int]
 ) -> tuple[tuple[int, int, int], int] | None:
-    """Along one axis: which piece of the window a piece of the whole axis reads, and from which of its positions.
+    """Along one axis: which piece of the window a piece of the axis reads, and from which of its positions.
 
     None where that is no regular piece. The part of `piece` outside the window reads zeros.
     """

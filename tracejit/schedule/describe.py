@@ -51,16 +51,20 @@ def describe_axes(step: KernelStep) -> str:
 
 
 def equations_of(step: Step, schedule: Schedule) -> list[Eqn]:
-    """The equations that a step computes and the views it reads through, in the order of the graph."""
-    eqns = [step.eqn] if isinstance(step, LibraryStep) else list(step.group.eqns.values())
-    wanted = {e.out for e in eqns}
-    waiting = list(eqns)
+    """The equations that a step runs and the views it reads through, in the order of the graph.
+
+    Those that every reader computes for itself are in its group and lead to nothing that it stores.
+    """
+    own = {step.eqn.out} if isinstance(step, LibraryStep) else {e.out for e in step.group.eqns.values()}
+    waiting = list(own) if isinstance(step, LibraryStep) else list(step.stored)
+    wanted: set[Var] = set()
     while waiting:
-        for atom in waiting.pop().inputs:
-            below = schedule.definitions.get(atom) if isinstance(atom, Var) else None
-            if below is not None and is_virtual(below) and below.out not in wanted:
-                wanted.add(below.out)
-                waiting.append(below)
+        var = waiting.pop()
+        eqn = schedule.definitions.get(var)
+        if eqn is None or var in wanted or not (var in own or is_virtual(eqn)):
+            continue
+        wanted.add(var)
+        waiting += [a for a in eqn.inputs if isinstance(a, Var)]
     return [e for e in schedule.graph.eqns if e.out in wanted]
 
 

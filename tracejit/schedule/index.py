@@ -6,6 +6,7 @@ Every integer in them is a size or a position of this trace; the printer replace
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,8 +154,30 @@ class Index:
                 found.extend(factor.numerator.loaded)
         return tuple(found)
 
+    def bounds(self, extents: Mapping[int, int]) -> tuple[int, int] | None:
+        """The least and the greatest value over loops of these extents; None when it depends on data."""
+        low = high = self.constant
+        for factor, coefficient in self.terms:
+            ends = _factor_bounds(factor, extents)
+            if ends is None:
+                return None
+            reached = sorted(coefficient * end for end in ends)
+            low, high = low + reached[0], high + reached[1]
+        return low, high
+
     def single_axis(self) -> tuple[int, int, int] | None:
         """`(axis, coefficient, constant)` when the value is affine in one loop axis alone."""
         if len(self.terms) == 1 and isinstance(self.terms[0][0], AxisRef):
             return self.terms[0][0].axis, self.terms[0][1], self.constant
         return None
+
+
+def _factor_bounds(factor: Factor, extents: Mapping[int, int]) -> tuple[int, int] | None:
+    if isinstance(factor, AxisRef):
+        return 0, max(extents[factor.axis] - 1, 0)
+    if isinstance(factor, Loaded):
+        return None
+    if isinstance(factor, Remainder):
+        return 0, factor.divisor - 1
+    ends = factor.numerator.bounds(extents)
+    return None if ends is None else (ends[0] // factor.divisor, ends[1] // factor.divisor)

@@ -1,1 +1,1 @@
-"""The case table: one module a file of `tracejit.ops`, each with a list `CASES` of rows; test_rules.py runs them."""
+"""The case table: a module for each of `tracejit.ops`, with a list `CASES`; test_rules.py runs them."""
