@@ -63,7 +63,32 @@ _PLACES = {
     "nn": "",
 }
 
-__all__ = sorted(_PLACES)
+__all__ = [
+    "ArgumentError",
+    "CacheInfo",
+    "CacheWarning",
+    "DTypeError",
+    "IndexOutOfBoundsError",
+    "InternalError",
+    "ShapeError",
+    "TracejitError",
+    "TracerError",
+    "UnsupportedError",
+    "cache_clear",
+    "cache_info",
+    "check_grads",
+    "compare",
+    "draw",
+    "grad",
+    "grad_jit",
+    "inspect",
+    "jit",
+    "jvp",
+    "nn",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -173,8 +173,8 @@ def silu(x: Any) -> Any:
 def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) over `axis` (default: all).
 
-    >>> tj.nn.logsumexp(np.array([1000.0, 1000.0])) - 1000.0
-    np.float64(0.6931471805599454)
+    >>> tj.nn.logsumexp(np.array([1000.0, 1000.0])).round(6)
+    np.float64(1000.693147)
     """
     largest = _finite_max(x, axis)
     with np.errstate(divide="ignore"):

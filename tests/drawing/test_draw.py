@@ -14,6 +14,7 @@ import pytest
 import tracejit as tj
 from tracejit.drawing import Drawing
 from tracejit.errors import UnsupportedError
+from tracejit.ir import calling
 
 TUTORIAL = ({"w": np.ones((5, 3)), "b": np.ones(3)}, np.ones(5), np.zeros(3))
 
@@ -147,6 +148,16 @@ def test_derivatives_inside_a_function_are_marked() -> None:
     labels = [n.label for n in tj.draw(tj.grad(tj.grad(lambda x: np.tanh(x) * x)))(1.0).figure.nodes.values()]
     assert "tanh" in labels
     assert "d tanh" in labels
+
+
+def test_an_operation_of_many_equations_is_read_once() -> None:
+    def tower(x: Any) -> Any:
+        with calling("tower"):
+            for _ in range(60):  # a walk over all paths would take 2**60 steps
+                x = x * x
+        return x
+
+    assert arrows(tower, np.ones(2)) == ["x -> tower -> tower"]
 
 
 def test_what_no_result_needs_is_left_out_but_parameters_stay() -> None:

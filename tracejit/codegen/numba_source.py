@@ -422,8 +422,8 @@ def describe_buffers(kernel: Kernel) -> list[str]:
 
 Slot = tuple[Any, ...]
 
-# Slots that change from call to call stand first in the table, strides behind the others, so that a call packs
-# them and appends the rest.
+# Slots that change from call to call stand first in the table, strides behind the others: a call packs them
+# and appends the rest.
 DYNAMIC = ("array", "workspace", "status", "stride")
 
 
@@ -432,8 +432,8 @@ class ProgramText:
     """A printed program and the layout of its two argument tables.
 
     slots: what each entry of `ip` after the first (the segment's number) holds: ("array", buffer) the address
-        of the array object, ("workspace",), ("status",), ("stride", buffer, dimension) in elements, then those
-        that are the same at each call: ("temp", buffer) a byte offset into the workspace, ("size", value)
+        of the array object, ("workspace",), ("status",), ("stride", buffer, dimension) in elements, then
+        those that are the same at each call: ("temp", buffer) a byte offset into the workspace, ("size", value)
     dynamic: how many of them, from the front, change from call to call
     constants: what `fp` holds
     checks: the index checks, in the order of the numbers that they leave in the status word

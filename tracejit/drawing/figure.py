@@ -90,13 +90,16 @@ class Figure:
 
     def before(self, ids: Sequence[str]) -> set[str]:
         """`ids` and all nodes from which arrows lead to them."""
-        found, waiting = set(ids), list(ids)
+        sources: dict[str, list[str]] = {}
+        for source, target in self.edges:
+            sources.setdefault(target, []).append(source)
+        found: set[str] = set()
+        waiting = list(ids)
         while waiting:
-            target = waiting.pop()
-            for source, end in self.edges:
-                if end == target and source not in found:
-                    found.add(source)
-                    waiting.append(source)
+            id = waiting.pop()
+            if id not in found:
+                found.add(id)
+                waiting += sources.get(id, ())
         return found
 
     # --- printing ----------------------------------------------------------------------------------------
@@ -139,12 +142,16 @@ class Figure:
     def arrows(self) -> str:
         """The figure as lines of text: operands, the operation, the name of its result where it has one."""
         lines = [f"{group.title}: {', '.join(map(self._name, group.nodes))}" for group in self.groups]
+        sources: dict[str, list[str]] = {id: [] for id in self.nodes}
+        targets: dict[str, list[str]] = {id: [] for id in self.nodes}
+        for a, b in self.edges:
+            sources[b].append(self._name(a))
+            if self.nodes[b].kind != "operation":
+                targets[a].append(self._name(b))
         for id, node in self.nodes.items():
-            if node.kind != "operation":
-                continue
-            sources = ", ".join(self._name(a) for a, b in self.edges if b == id)
-            targets = [self._name(b) for a, b in self.edges if a == id and self.nodes[b].kind != "operation"]
-            lines.append(" -> ".join(filter(None, (sources, id, ", ".join(targets)))))
+            if node.kind == "operation":
+                parts = (", ".join(sources[id]), id, ", ".join(targets[id]))
+                lines.append(" -> ".join(filter(None, parts)))
         return "\n".join(lines)
 
     def box(self, group: int) -> str:

@@ -63,22 +63,23 @@ class Reading:
             if isinstance(a, Var) and self.owners.get(a) is operation
         }
         for operation in self.operations:
-            for eqn in operation.eqns:
-                if eqn.out not in self.inner:
-                    for atom in eqn.inputs:
-                        self.read(atom, operation)
+            self._read_operands(operation)
 
-    def read(self, atom: Atom, reader: Operation) -> None:
-        """Note what `reader` takes from the operations before it when it reads `atom`."""
-        if isinstance(atom, Const):
-            reader.constants[f"{atom.value.item():.6g}"] = None
-            return
-        origin = self.origin(atom, reader)
-        if isinstance(origin, Eqn):
-            for below in origin.inputs:
-                self.read(below, reader)
-        else:
-            reader.operands[origin] = None
+    def _read_operands(self, operation: Operation) -> None:
+        """Note what the results of `operation` are made of, from the first operand to the last."""
+        waiting: list[Atom] = [e.out for e in reversed(operation.eqns) if e.out not in self.inner]
+        seen: set[Var] = set()
+        while waiting:
+            atom = waiting.pop()
+            if isinstance(atom, Const):
+                operation.constants[f"{atom.value.item():.6g}"] = None
+            elif atom not in seen:
+                seen.add(atom)
+                origin = self.origin(atom, operation)
+                if isinstance(origin, Eqn):
+                    waiting += reversed(origin.inputs)
+                else:
+                    operation.operands[origin] = None
 
     def origin(self, var: Var, reader: Operation | None) -> Operation | Var | Eqn:
         """The operation or input that `var` comes from; an equation where its operands must be asked."""

@@ -136,10 +136,13 @@ def assigned_names(operations: Sequence[tuple[Source, str]]) -> dict[int, str]:
     Only what is certain: in `z = x @ w + b` the last instruction that made an operation is the outermost `+`.
     """
     by_statement: dict[ast.stmt, list[int]] = {}
+    statements: dict[Source, ast.stmt | None] = {}
     for k, (source, _) in enumerate(operations):
         # Comprehensions and lambdas inside a statement have bytecode of their own.
         if source.function == "<module>" or not source.function.startswith("<"):
-            statement = find_statement(source)
+            if source not in statements:
+                statements[source] = find_statement(source)
+            statement = statements[source]
             if statement is not None:
                 by_statement.setdefault(statement, []).append(k)
     names: dict[int, str] = {}

@@ -293,8 +293,8 @@ def unsupported(name: str) -> UnsupportedError:
 def nearest_supported(name: str) -> str:
     """What to write in place of an unsupported function: names spelled alike, or all of its submodule.
 
-    >>> nearest_supported("np.hstak")
-    'nearest in name: np.hstack, np.dstack, np.stack'
+    >>> nearest_supported("np.hypothenuse")
+    'nearest in name: np.hypot'
     """
     module, _, bare = name.rpartition(".")
     supported = sorted({qualified_name(f) for f in NUMPY})

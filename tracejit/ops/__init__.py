@@ -1,6 +1,6 @@
 """Every operation, each declared in one place; importing this package fills `PRIMITIVES` and `NUMPY`.
 
-Enters: `tracejit.ir`. Leaves: the two tables, `Value`, and the callables that rules and NumPy meanings are written in.
+Enters: `tracejit.ir`. Leaves: the two tables, `Value`, and the callables that rules are written in.
 """
 
 from tracejit.ops import arithmetic as arithmetic
@@ -21,4 +21,15 @@ from tracejit.ops.arithmetic import full, select, zeros_of
 from tracejit.ops.tables import NUMPY, PRIMITIVES, implements
 from tracejit.ops.value import Value, as_value, capture, emit
 
-__all__ = ["NUMPY", "PRIMITIVES", "Value", "as_value", "capture", "emit", "full", "implements", "select", "zeros_of"]
+__all__ = [
+    "NUMPY",
+    "PRIMITIVES",
+    "Value",
+    "as_value",
+    "capture",
+    "emit",
+    "full",
+    "implements",
+    "select",
+    "zeros_of",
+]

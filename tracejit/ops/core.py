@@ -1,4 +1,4 @@
-"""The primitives that the families themselves stand on: convert, broadcast, reshape, permute, reduce_sum, iota.
+"""The primitives that the families stand on: convert, broadcast, reshape, permute, reduce_sum, iota, copy.
 
 Their rules refer to one another, so they are declared here by hand, and every other op through a family.
 """
@@ -19,10 +19,12 @@ from tracejit.ops.value import Value, emit
 Axes = tuple[int, ...]
 
 
-# --- convert -------------------------------------------------------------------------------------------------
+# --- convert -------------------------------------------------------------------------------------------
 
 
-def _convert_jvp(primals: Sequence[Value], tangents: Sequence[Value | None], out: Value, dtype: Any) -> Value | None:
+def _convert_jvp(
+    primals: Sequence[Value], tangents: Sequence[Value | None], out: Value, dtype: Any
+) -> Value | None:
     return convert(tangents[0], dtype) if tangents[0] is not None and out.type.is_float else None
 
 
@@ -57,7 +59,7 @@ def convert(value: Value, dtype: Any) -> Value:
     return emit(convert_p, value, dtype=dtype)
 
 
-# --- reshape -------------------------------------------------------------------------------------------------
+# --- reshape -------------------------------------------------------------------------------------------
 
 
 def _infer_reshape(t: ArrayType, shape: Axes) -> ArrayType:
@@ -101,9 +103,13 @@ reshape_p = register(
         Kind.VIEW,
         infer=_infer_reshape,
         evaluate=lambda x, shape: np.reshape(x, shape),
-        jvp=lambda primals, tangents, out, shape: None if tangents[0] is None else reshape(tangents[0], shape),
+        jvp=lambda primals, tangents, out, shape: (
+            None if tangents[0] is None else reshape(tangents[0], shape)
+        ),
         vjp=lambda ct, primals, out, needed, shape: (reshape(ct, primals[0].shape) if needed[0] else None,),
-        index=lambda i, in_types, out_type, shape: [(0, split_index(flatten_index(i, shape), in_types[0].shape), ())],
+        index=lambda i, in_types, out_type, shape: [
+            (0, split_index(flatten_index(i, shape), in_types[0].shape), ())
+        ],
         identity_axes=lambda in_types, out_type, shape: moved_ones(in_types[0].shape, shape),
         cost=0,
     )
@@ -116,7 +122,7 @@ def reshape(value: Value, shape: Sequence[int]) -> Value:
     return value if value.shape == shape else emit(reshape_p, value, shape=shape)
 
 
-# --- permute -------------------------------------------------------------------------------------------------
+# --- permute -------------------------------------------------------------------------------------------
 
 
 def _inverse(axes: Axes) -> Axes:
@@ -144,7 +150,7 @@ def permute(value: Value, axes: Sequence[int]) -> Value:
     return value if axes == tuple(range(value.ndim)) else emit(permute_p, value, axes=axes)
 
 
-# --- broadcast and its transpose, reduce_sum -----------------------------------------------------------------
+# --- broadcast and its transpose, reduce_sum -----------------------------------------------------------
 
 
 def _infer_broadcast(t: ArrayType, shape: Axes, dims: Axes) -> ArrayType:
@@ -215,7 +221,9 @@ reduce_sum_p = register(
         Kind.REDUCTION,
         infer=lambda t, axes: t.with_shape(tuple(n for k, n in enumerate(t.shape) if k not in axes)),
         evaluate=lambda x, axes: np.sum(x, axis=axes, dtype=np.asarray(x).dtype),
-        jvp=lambda primals, tangents, out, axes: None if tangents[0] is None else reduce_sum(tangents[0], axes),
+        jvp=lambda primals, tangents, out, axes: (
+            None if tangents[0] is None else reduce_sum(tangents[0], axes)
+        ),
         vjp=lambda ct, primals, out, needed, axes: (
             broadcast(ct, primals[0].shape, tuple(k for k in range(primals[0].ndim) if k not in axes))
             if needed[0]
@@ -232,7 +240,7 @@ def reduce_sum(value: Value, axes: Sequence[int]) -> Value:
     return emit(reduce_sum_p, value, axes=axes) if axes else value
 
 
-# --- positions as values -------------------------------------------------------------------------------------
+# --- positions as values -------------------------------------------------------------------------------
 
 iota_p = register(
     Primitive(
@@ -240,7 +248,10 @@ iota_p = register(
         Kind.VIEW,
         infer=lambda shape, axis, start, step, dtype: ArrayType(shape, np.dtype(dtype)),
         evaluate=lambda shape, axis, start, step, dtype: np.broadcast_to(
-            (start + step * np.arange(shape[axis])).astype(dtype).reshape([-1] + [1] * (len(shape) - axis - 1)), shape
+            (start + step * np.arange(shape[axis]))
+            .astype(dtype)
+            .reshape([-1] + [1] * (len(shape) - axis - 1)),
+            shape,
         ),
         position=lambda i, out_type, shape, axis, start, step, dtype: i[axis] * step + start,
         cost=0,
@@ -250,10 +261,12 @@ iota_p = register(
 
 def iota(shape: Sequence[int], axis: int, *, start: int = 0, step: int = 1, dtype: Any = np.int64) -> Value:
     """`start + step * position along axis`, for every element of `shape`; integers only."""
-    return emit(iota_p, shape=tuple(shape), axis=axis, start=int(start), step=int(step), dtype=np.dtype(dtype))
+    return emit(
+        iota_p, shape=tuple(shape), axis=axis, start=int(start), step=int(step), dtype=np.dtype(dtype)
+    )
 
 
-# --- copy ----------------------------------------------------------------------------------------------------
+# --- copy ----------------------------------------------------------------------------------------------
 
 copy_p = register(
     Primitive(

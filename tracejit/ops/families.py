@@ -38,7 +38,7 @@ class Operation:
         return self.primitive.name
 
 
-# --- elementwise ---------------------------------------------------------------------------------------------
+# --- elementwise ---------------------------------------------------------------------------------------
 
 
 def elementwise(
@@ -54,8 +54,8 @@ def elementwise(
     """An op on each element: `partials(*args, out)` gives one partial derivative an operand.
 
     A partial is a `Value`, a Python number, or None for zero; `partials=None` says that all are zero.
-    `body(s, *scalars)` is the scalar program. `resolve(*dtypes)` (dtypes, or `int`/`float` for Python numbers)
-    returns the operand dtypes and the result dtype; it defaults to the ufunc's own resolution.
+    `body(s, *scalars)` is the scalar program. `resolve(*dtypes)` (dtypes, or `int`/`float` for Python
+    numbers) returns the operand dtypes and the result dtype; it defaults to the ufunc's own resolution.
     """
     resolve_types = resolve or functools.partial(resolve_ufunc, name, ufunc)
 
@@ -99,7 +99,9 @@ def resolve_ufunc(name: str, ufunc: Any, *dtypes: Any) -> tuple[np.dtype[Any], .
         resolved = ufunc.resolve_dtypes((*dtypes, *[None] * ufunc.nout))
     except TypeError:
         names = ", ".join(np.dtype(d).name for d in dtypes)
-        raise DTypeError(f"{name}: not defined for {names}", hint="convert the operands with .astype(...)") from None
+        raise DTypeError(
+            f"{name}: not defined for {names}", hint="convert the operands with .astype(...)"
+        ) from None
     for dtype in resolved:
         check_dtype(dtype, f"{name} of {', '.join(np.dtype(d).name for d in dtypes)}")
     return tuple(resolved[: len(dtypes) + 1])
@@ -149,7 +151,10 @@ def add_values(terms: Sequence[Value | None]) -> Value | None:
 
 
 def _elementwise_jvp(
-    partials: Callable[..., Any] | None, primals: Sequence[Value], tangents: Sequence[Value | None], out: Value
+    partials: Callable[..., Any] | None,
+    primals: Sequence[Value],
+    tangents: Sequence[Value | None],
+    out: Value,
 ) -> Value | None:
     if partials is None or not out.type.is_float:
         return None
@@ -159,7 +164,11 @@ def _elementwise_jvp(
 
 
 def _elementwise_vjp(
-    partials: Callable[..., Any] | None, ct: Value, primals: Sequence[Value], out: Value, needed: Sequence[bool]
+    partials: Callable[..., Any] | None,
+    ct: Value,
+    primals: Sequence[Value],
+    out: Value,
+    needed: Sequence[bool],
 ) -> tuple[Value | None, ...]:
     if partials is None:
         return (None,) * len(primals)
@@ -167,7 +176,7 @@ def _elementwise_vjp(
     return tuple(scale(ct, p) if need else None for need, p in zip(needed, factors, strict=True))
 
 
-# --- linear and multilinear ----------------------------------------------------------------------------------
+# --- linear and multilinear ----------------------------------------------------------------------------
 
 
 def linear(
@@ -187,7 +196,9 @@ def linear(
     `transpose(ct, in_type, *others, **params)` is the adjoint map, `in_type` the first operand's type.
     """
 
-    def jvp(primals: Sequence[Value], tangents: Sequence[Value | None], out: Value, **params: Any) -> Value | None:
+    def jvp(
+        primals: Sequence[Value], tangents: Sequence[Value | None], out: Value, **params: Any
+    ) -> Value | None:
         tangent = tangents[0]
         return None if tangent is None else emit(primitive, tangent, *primals[1:], **params)
 
@@ -227,7 +238,9 @@ def multilinear(
 ) -> Operation:
     """An op linear in each operand: `transposes[k](ct, *primals, **params)` is the cotangent of operand k."""
 
-    def jvp(primals: Sequence[Value], tangents: Sequence[Value | None], out: Value, **params: Any) -> Value | None:
+    def jvp(
+        primals: Sequence[Value], tangents: Sequence[Value | None], out: Value, **params: Any
+    ) -> Value | None:
         terms: list[Value | None] = []
         for k, tangent in enumerate(tangents):
             if tangent is not None:
@@ -237,7 +250,9 @@ def multilinear(
     def vjp(
         ct: Value, primals: Sequence[Value], out: Value, needed: Sequence[bool], **params: Any
     ) -> tuple[Value | None, ...]:
-        return tuple(t(ct, *primals, **params) if need else None for t, need in zip(transposes, needed, strict=True))
+        return tuple(
+            t(ct, *primals, **params) if need else None for t, need in zip(transposes, needed, strict=True)
+        )
 
     facts: dict[str, Any] = {"index": index, "evaluate_into": evaluate_into, "cost": cost}
     primitive = register(Primitive(name, kind, infer, evaluate, jvp=jvp, vjp=vjp, **facts))

@@ -1,4 +1,4 @@
-"""`Value`: a handle on an atom of the graph being built, with arithmetic; what rules and NumPy meanings are written in."""
+"""`Value`: a handle on an atom of the graph being built, with arithmetic; rules are written in it."""
 
 from __future__ import annotations
 
@@ -99,14 +99,18 @@ class Value:
 
 
 def as_value(x: Any, what: str = "operand") -> Value:
-    """A `Value` of the current trace for a value, a Python or NumPy number, or an array (captured by reference)."""
+    """A `Value` of the current trace for a value, a number, or an array (captured by reference)."""
     if isinstance(x, Value):
         return x
     if isinstance(x, (bool, int, float)) and not isinstance(x, np.generic):
         kind = bool if isinstance(x, bool) else int if isinstance(x, int) else float
         if kind is int and not -(2**63) <= x < 2**64:
             raise OverflowError(f"Python integer {x} is too large for a NumPy integer")
-        dtype = np.uint64 if kind is int and x >= 2**63 else {bool: np.bool_, int: np.int64, float: np.float64}[kind]
+        dtype = (
+            np.uint64
+            if kind is int and x >= 2**63
+            else {bool: np.bool_, int: np.int64, float: np.float64}[kind]
+        )
         return Value(None, constant(x, dtype), kind if kind is not bool else None)
     if isinstance(x, np.generic):
         type_of(x)

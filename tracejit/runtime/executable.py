@@ -36,7 +36,7 @@ class Bound:
     """
 
     text: ProgramText
-    entry: Callable[[bytes, int], None] | None
+    entry: Callable[[Any, int], None] | None
     native: NativeProgram | None
     pack: Callable[..., bytes]
     pick: Callable[[list[int]], tuple[int, ...]]
@@ -70,7 +70,7 @@ class Executable:
     def __call__(self, arrays: Sequence[Any]) -> list[Any]:
         inputs: list[Any] = []
         layout: list[bool] = []
-        for x, dtype in zip(arrays, self._dtypes):  # noqa: B905 - lengths are the caller's contract
+        for x, dtype in zip(arrays, self._dtypes):
             if type(x) is not np.ndarray or x.dtype is not dtype:
                 x = np.asarray(x, dtype=dtype)
             contiguous = x.flags.c_contiguous

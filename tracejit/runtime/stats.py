@@ -13,6 +13,9 @@ class CacheInfo(NamedTuple):
 
     `hits` are calls and programs served from memory, `disk_hits` programs loaded from object code;
     `compile_seconds` is the time that the `compiles` took together.
+
+    >>> CacheInfo(traces=2).traces
+    2
     """
 
     traces: int = 0

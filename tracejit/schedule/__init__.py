@@ -1,0 +1,9 @@
+"""What runs together: equations in loop nests and library calls, views resolved, results given arrays.
+
+Enters: an optimised `Graph`. Leaves: a `Schedule`, whose kernel steps `tracejit.codegen` lowers.
+"""
+
+from tracejit.schedule.fusion import KernelStep, LibraryStep, Schedule, schedule_graph
+from tracejit.schedule.group import Group
+
+__all__ = ["Group", "KernelStep", "LibraryStep", "Schedule", "schedule_graph"]

@@ -197,7 +197,7 @@ def extend(group: Group, new: Group) -> bool:
             continue
         made = group.computed[var]
         # A loop must not wait for a reduction or a scalar of its own group without a look at the order.
-        if made is None or dims is None or loops and (var in group.reduced or not group.domains[var]):
+        if made is None or dims is None or (loops and (var in group.reduced or not group.domains[var])):
             return False
         for here, there in zip(dims, made, strict=True):
             if here is not None and (there is None or places.setdefault(here, there) != there):
