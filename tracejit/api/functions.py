@@ -78,7 +78,7 @@ class Transformed:
             key: list[Any] = []
             if describe_arguments(args, leaves, key):
                 for program in self._programs.table.get(tuple(key), ()):
-                    if program.is_valid():
+                    if program.is_free or program.is_valid():
                         stats.record_hit()
                         return program(leaves)
         call = self._parameters.read(args, kwargs, self._needed)

@@ -28,6 +28,7 @@ _clock = itertools.count()
 class Program:
     """A compiled function for one signature, valid while its guards hold.
 
+    is_free: nothing is guarded
     scalars: outputs of rank 0, which leave as NumPy scalars; zero_dims: those that leave as 0-d arrays
     """
 
@@ -40,9 +41,11 @@ class Program:
     is_reusable: bool = True
     used: int = 0
     types: tuple[tuple[Any, Any], ...] = ()
+    is_free: bool = False
 
     def __post_init__(self) -> None:
         self.types = tuple((a.dtype, a.shape) for a in self.captures)
+        self.is_free = self.guards.is_empty and not self.captures
 
     def is_valid(self) -> bool:
         """May this program be used now? Arrays can change their shape in place, the rest is guarded."""
@@ -76,7 +79,7 @@ class Programs:
     def find(self, key: Hashable) -> Program | None:
         """A program for this signature whose guards hold."""
         for program in self.table.get(key, ()):
-            if program.is_valid():
+            if program.is_free or program.is_valid():
                 return program
         return None
 

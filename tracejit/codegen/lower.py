@@ -37,7 +37,7 @@ from tracejit.ops.core import reshape_p
 from tracejit.schedule.access import axis_map, full_index, is_virtual
 from tracejit.schedule.fusion import KernelStep
 from tracejit.schedule.group import is_scatter, operand_axes
-from tracejit.schedule.index import AxisRef, Guard, Index, Loaded
+from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, strongest
 
 REPEAT_COST = 4  # an element's work that is cheaper to repeat in a later pass than to keep in a scratch row
 INT = np.dtype(np.int64)
@@ -244,7 +244,7 @@ class Lowering:
             return Index((), int(scalar.args[0]))
         if scalar.op == "index":
             reached = scalar.args[0].bounds(self.group.extents)
-            if reached is not None and 0 <= reached[0] and reached[1] < extent:
+            if reached is not None and reached[0] >= 0 and reached[1] < extent:
                 return scalar.args[0]
         block = self.blocks[scalar.level]
         key = ("checked", scalar, extent)
@@ -279,16 +279,19 @@ class Lowering:
             return self.load(self.buffer(eqn.inputs[0]), (flat,), guards)
         assert eqn.primitive.index is not None
         entries = eqn.primitive.index(index, [a.type for a in eqn.inputs], eqn.out.type, **eqn.params)
-        result: Scalar | None = None
-        for operand, inner, conditions in reversed(entries):
+        parts: list[tuple[tuple[Guard, ...], Scalar]] = []
+        for number, (operand, inner, conditions) in enumerate(entries):
             own = tuple(c for c in conditions if not c)
             place = tuple(Index.of(k) for k in inner)
-            value = self.read(eqn.inputs[operand], place, (*guards, *own))
-            if result is None:
-                result = value
-            else:
-                result = self.select(own, value, result)
-        assert result is not None
+            parts.append((own, self.read(eqn.inputs[operand], place, (*guards, *own))))
+            if not own:
+                break
+            if number + 1 < len(entries):  # the others must not even be loaded where this one is taken
+                (only,) = own
+                guards = (*guards, only.negated())
+        result = parts[-1][1]
+        for own, value in reversed(parts[:-1]):
+            result = self.select(own, value, result)
         return result
 
     def _flat_position(self, eqn: Eqn, index: tuple[Index, ...]) -> Index | None:
@@ -377,14 +380,19 @@ class Lowering:
             block.statements.append(Compute(block.known[key], self.eqn.source if self.eqn else None))
         return block.known[key]
 
+    def needed(self, guards: Sequence[Guard]) -> tuple[Guard, ...]:
+        """The guards that the loops do not already grant."""
+        return strongest([g for g in guards if not g.always_holds(self.group.extents)])
+
     def select(self, guards: Sequence[Guard], a: Scalar, b: Scalar) -> Scalar:
+        guards = self.needed(guards)
         if not guards:
             return a
         level = self.level_of([g.index for g in guards])
-        key = ("guard", tuple(guards))
+        key = ("guard", guards)
         block = self.blocks[level]
         if key not in block.known:
-            block.known[key] = Scalar("guard", tuple(guards), BOOL, level)
+            block.known[key] = Scalar("guard", guards, BOOL, level)
             block.statements.append(Compute(block.known[key], self.eqn.source if self.eqn else None))
         return self.emit("select", (block.known[key], a, b), a.dtype)
 
@@ -394,6 +402,7 @@ class Lowering:
         return self.select(guards, scalar, self.emit("const", (scalar.dtype.type(0),), scalar.dtype))
 
     def load(self, buffer: Buffer, index: tuple[Index, ...], guards: tuple[Guard, ...]) -> Scalar:
+        guards = self.needed(guards)
         level = self.level_of([*index, *(g.index for g in guards)])
         block = self.blocks[level]
         key = ("load", buffer, index, guards)

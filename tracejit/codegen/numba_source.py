@@ -6,7 +6,7 @@ holds object addresses, sizes and strides, `fp` constants, so that the text is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ from tracejit.codegen.loops import (
     neutral,
     walk,
 )
+from tracejit.codegen.pieces import Piece, choices, cut_loop, guards_around
 from tracejit.codegen.symbols import Symbols
 from tracejit.ir import DTYPE_NAMES, Source
 from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, Quotient, Remainder
@@ -54,6 +55,9 @@ RENAMED = {"abs": "absolute"}
 IN_MATH = frozenset(
     {"exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "tanh", "sinh", "cosh"}
 )
+
+
+Range = tuple[str, str, Mapping[Guard, bool]]  # first and last iteration as text, what is known in between
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,8 @@ class KernelPrinter:
         self.axis_names: dict[int, str] = {}
         self.strides: dict[tuple[Buffer, int], str] = {}
         self.lines: list[str] = []
-        self.holds: set[Scalar] = set()  # conditions known to be true there
-        self.inside = False  # printing the part of a loop where all of its axis guards hold
+        self.known: dict[Guard, bool] = {}  # what the pieces of the loops around tell
+        self.settled: dict[Scalar, bool] = {}  # conditions that follow from it
         self.counters: dict[str, int] = {}
         self.last_source: Source | None = None
 
@@ -131,32 +135,32 @@ class KernelPrinter:
         print_it(statement, depth)
 
     def compute(self, s: Compute, depth: int) -> None:
-        if self.inside and self.is_settled(s.scalar):
-            return
-        self.put(depth, f"{self.define(s.scalar)} = {self.expression(s.scalar)}", s.source)
+        if not self.settle(s.scalar):
+            self.put(depth, f"{self.define(s.scalar)} = {self.expression(s.scalar)}", s.source)
 
-    def is_settled(self, scalar: Scalar) -> bool:
-        """In the part where guards hold: is the scalar a guard, or a selection by one, that needs no line?"""
-        if scalar.op == "guard" and not self.remaining_guards(scalar.args):
-            self.holds.add(scalar)
+    def settle(self, scalar: Scalar) -> bool:
+        """Is the scalar a condition that is decided here, or a selection by one, that needs no line?"""
+        if scalar.op == "guard" and (self.fails(scalar.args) or not self.undecided(scalar.args)):
+            self.settled[scalar] = not self.fails(scalar.args)
             return True
-        if scalar.op != "select" or scalar.args[0] not in self.holds:
+        if scalar.op != "select" or scalar.args[0] not in self.settled:
             return False
-        chosen = scalar.args[1]
-        if chosen.op == "const" and chosen.dtype.kind == "b" and chosen.args[0]:
-            self.holds.add(scalar)
+        chosen = scalar.args[1 if self.settled[scalar.args[0]] else 2]
+        if chosen.op == "const" and chosen.dtype.kind == "b":
+            self.settled[scalar] = bool(chosen.args[0])
         self.names[scalar] = self.value(chosen)
         return True
 
     def load(self, s: Load, depth: int) -> None:
+        zero = self.typed(0, s.buffer.dtype)
+        if self.fails(s.guards):
+            self.names[s.scalar] = zero
+            return
         text = self.memory(s.buffer, s.index)
         if s.buffer.dtype.kind == "b":
             text = f"{text} != 0"
-        guards = self.remaining_guards(s.guards)
+        guards = self.undecided(s.guards)
         if guards:
-            zero = self.typed(0, s.buffer.dtype)
-            # A number of NumPy's: two bare literals would raise in plain Python when one divides the other.
-            zero = f"to_f64({zero})" if s.buffer.dtype == np.float64 else zero
             text = f"{text} if {self.conditions(guards)} else {zero}"
         self.put(depth, f"{self.define(s.scalar)} = {text}", s.source)
 
@@ -230,57 +234,43 @@ class KernelPrinter:
     # --- loops ----------------------------------------------------------------------------------------
 
     def loop(self, s: Loop, depth: int) -> None:
-        """A loop; an innermost one with guards on axes runs in three parts, the middle one unguarded."""
-        axis = self.name_axis(s.axis)
-        extent = self.symbols.size(s.extent)
-        innermost = not any(isinstance(x, Loop) for x in s.body)
-        bounds = self.interior(s) if innermost and not self.inside else None
-        if bounds is None:
-            self.put(depth, f"for {axis} in range({extent}):")
-            self.block(s.body, depth + 1)
-            return
-        low, high, outer = bounds
-        low, high = min(low, s.extent), max(min(high, s.extent), min(low, s.extent))
-        first, last = self.symbols.size(low), self.symbols.size(high)
-        if outer:
-            first, last = self.fresh("low"), self.fresh("high")
-            self.put(depth, f"{first}, {last} = {extent}, {extent}")
-            self.put(depth, f"if {self.conditions(outer)}:")
-            self.put(depth + 1, f"{first}, {last} = {self.symbols.size(low)}, {self.symbols.size(high)}")
-        if outer or low > 0:
-            self.put(depth, f"for {axis} in range({first}):")
-            self.block(s.body, depth + 1)
-        self.inside = True
-        self.put(depth, f"for {axis} in range({first}, {last}):")
-        self.block(s.body, depth + 1)
-        self.inside = False
-        self.holds.clear()
-        if outer or high < s.extent:
-            self.put(depth, f"for {axis} in range({last}, {extent}):")
-            self.block(s.body, depth + 1)
+        """A loop, in pieces where guards on its counter are decided."""
+        is_outer = any(isinstance(x, Loop) for x in s.body)
+        guards = self.undecided(choices(s) if is_outer else dict.fromkeys(guards_of(s.body)))
+        pieces = cut_loop(s, guards)
+        around = [] if is_outer else guards_around(s, guards)
+        if around:
+            longest = max(pieces, key=lambda p: p.high - p.low)
+            ranges = self.under(around, s, longest, depth)
+        else:
+            ranges = [(self.symbols.size(p.low), self.symbols.size(p.high), p.known) for p in pieces]
+        self.copies(s, ranges, depth)
 
-    def interior(self, s: Loop) -> tuple[int, int, list[Guard]] | None:
-        """The range of the loop in which all its affine guards hold, and the guards on outer axes."""
-        low, high, outer = 0, s.extent, []
-        found = False
-        for guard in dict.fromkeys(guards_of(s.body)):
-            affine = guard.index.single_axis()
-            if guard.op != ">=" or affine is None:
-                continue
-            axis, coefficient, constant = affine
-            found = True
-            if axis != s.axis:
-                outer.append(guard)
-            elif coefficient > 0:
-                low = max(low, -(constant // coefficient))
-            else:
-                high = min(high, constant // -coefficient + 1)
-        return (low, high, outer) if found else None
+    def under(self, around: Sequence[Guard], s: Loop, longest: Piece, depth: int) -> list[Range]:
+        """Ranges of which the middle one is empty unless the guards on outer loops hold."""
+        first, last, extent = self.fresh("low"), self.fresh("high"), self.symbols.size(s.extent)
+        self.put(depth, f"{first}, {last} = {extent}, {extent}")
+        self.put(depth, f"if {self.conditions(around)}:")
+        low, high = self.symbols.size(longest.low), self.symbols.size(longest.high)
+        self.put(depth + 1, f"{first}, {last} = {low}, {high}")
+        known = {**longest.known, **dict.fromkeys(around, True)}
+        return [("0", first, {}), (first, last, known), (last, extent, {})]
 
-    def remaining_guards(self, guards: Sequence[Guard]) -> list[Guard]:
-        if not self.inside:
-            return list(guards)
-        return [g for g in guards if g.op != ">=" or g.index.single_axis() is None]
+    def copies(self, s: Loop, ranges: Sequence[Range], depth: int) -> None:
+        """The loop once for each range, printed with what is known there."""
+        for low, high, known in ranges:
+            bounds = high if low == "0" else f"{low}, {high}"
+            self.put(depth, f"for {self.name_axis(s.axis)} in range({bounds}):")
+            outside = self.known, self.settled
+            self.known, self.settled = {**self.known, **known}, dict(self.settled)
+            self.block(s.body, depth + 1)
+            self.known, self.settled = outside
+
+    def undecided(self, guards: Iterable[Guard]) -> list[Guard]:
+        return [g for g in guards if g not in self.known]
+
+    def fails(self, guards: Iterable[Guard]) -> bool:
+        return any(self.known.get(g) is False for g in guards)
 
     # --- expressions ----------------------------------------------------------------------------------
 
@@ -289,7 +279,7 @@ class KernelPrinter:
         if op == "index":
             return self.cast(self.index(args[0]), np.dtype(np.int64), scalar.dtype)
         if op == "guard":
-            return self.conditions(self.remaining_guards(args))
+            return self.conditions(self.undecided(args))
         values = [self.value(a) for a in args]
         if op == "cast":
             return self.cast(values[0], args[0].dtype, scalar.dtype)
@@ -432,7 +422,7 @@ class ProgramText:
     """A printed program and the layout of its two argument tables.
 
     slots: what each entry of `ip` after the first (the segment's number) holds: ("array", buffer) the address
-        of the array object, ("workspace",), ("status",), ("stride", buffer, dimension) in elements, then
+        of the array object, ("workspace",), ("status",), ("stride", buffer, dimension) in elements; then
         those that are the same at each call: ("temp", buffer) a byte offset into the workspace, ("size", value)
     dynamic: how many of them, from the front, change from call to call
     constants: what `fp` holds

@@ -157,6 +157,11 @@ class Guards:
                 kept = tuple(_FOLLOWED if i in positions else value for i, value in enumerate(was))
                 self.lists[n] = (items, kept)
 
+    @property
+    def is_empty(self) -> bool:
+        """Is there nothing to compare?"""
+        return not any(getattr(self, name) for name in self.__slots__)
+
     def watch_content(self, arrays: Iterable[Array]) -> None:
         """Require that these arrays keep their content; those that nobody can write to need no look."""
         for array in arrays:
@@ -215,13 +220,6 @@ class Roots:
         self.codes: list[CodeType] = []
         self.parameters: frozenset[str] = frozenset()
 
-    def has(self, array: Array) -> bool:
-        """Is `array` one of the arrays, or a view of the memory of one?"""
-        if id(array) in self.arrays:
-            return True
-        owner = owner_of(array)
-        return any(owner_of(root) is owner for root in self.arrays.values())
-
     def watch(self, captures: Sequence[Any], frozen: Iterable[Any], scalars: Iterable[np.generic]) -> None:
         """Guard the content of arrays that a trace relied on; follow the names of the others.
 
@@ -229,15 +227,21 @@ class Roots:
         """
         frozen = list(frozen)
         arrays = [a for a in captures if isinstance(a, np.ndarray)]
-        is_derived = any(not self.has(a) for a in [*arrays, *frozen])
+        memories = {id(owner_of(a)) for a in self.arrays.values()}
+        is_derived = any(id(owner_of(a)) not in memories for a in [*arrays, *frozen])
         is_derived = is_derived or any(not any(same(s, root) for root in self.scalars) for s in scalars)
-        watched = {id(a): a for a in frozen if self.has(a)}
+        watched = {id(a): a for a in frozen if id(owner_of(a)) in memories}
         if self.arrays and (is_derived or self._may_have_branched()):
             watched |= self.arrays
         self.guards.watch_content(watched.values())
-        owners = [id(owner_of(a)) for a in [*arrays, *watched.values()]]
-        places = {id(a): k for k, a in enumerate(captures) if self.places.get(id(a)) == 1}
-        self.guards.follow({i: k for i, k in places.items() if owners.count(id(owner_of(captures[k]))) == 1})
+        shown = collections.Counter(id(owner_of(a)) for a in [*arrays, *watched.values()])
+        self.guards.follow(
+            {
+                id(a): k
+                for k, a in enumerate(captures)
+                if self.places.get(id(a)) == 1 and shown[id(owner_of(a))] == 1
+            }
+        )
 
     def _may_have_branched(self) -> bool:
         named = frozenset(self.names.values())
@@ -397,9 +401,9 @@ class _Scan:
         if type(value).__name__ in _GENERATORS:
             self.roots.generators.append(value)
             return
-        wrapped = getattr(value, "__wrapped__", None)
-        if callable(wrapped):
-            self.visit(wrapped, path)
+        attributes = getattr(value, "__dict__", None)
+        if isinstance(attributes, dict):  # not by getattr, which some objects answer for any name
+            self.visit(attributes.get("__wrapped__", _MISSING), path)
         if isinstance(value, (ModuleType, type)):
             if not self._is_library_value(value):
                 self.open.append((value, path))

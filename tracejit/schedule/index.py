@@ -6,7 +6,7 @@ Every integer in them is a size or a position of this trace; the printer replace
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,17 @@ class Guard:
     def __bool__(self) -> bool:
         constant = not self.index.terms
         return constant and (self.index.constant >= 0 if self.op == ">=" else self.index.constant == 0)
+
+    def negated(self) -> Guard:
+        """The guard that holds where this one, an inequality, does not."""
+        if self.op != ">=":
+            raise ValueError("only inequalities have a guard that is their negation")
+        return Guard(">=", -self.index - 1)
+
+    def always_holds(self, extents: Mapping[int, int]) -> bool:
+        """Does it hold throughout loops of these extents?"""
+        reached = self.index.bounds(extents)
+        return reached is not None and (reached[0] >= 0 if self.op == ">=" else reached == (0, 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +181,18 @@ class Index:
         if len(self.terms) == 1 and isinstance(self.terms[0][0], AxisRef):
             return self.terms[0][0].axis, self.terms[0][1], self.constant
         return None
+
+
+def strongest(guards: Sequence[Guard]) -> tuple[Guard, ...]:
+    """Without the inequalities that follow from another one of them."""
+    least: dict[frozenset[tuple[Factor, int]], Guard] = {}
+    for guard in guards:
+        if guard.op == ">=":
+            terms = frozenset(guard.index.terms)
+            if terms not in least or guard.index.constant < least[terms].index.constant:
+                least[terms] = guard
+    kept = dict.fromkeys(g if g.op != ">=" else least[frozenset(g.index.terms)] for g in guards)
+    return tuple(kept)
 
 
 def _factor_bounds(factor: Factor, extents: Mapping[int, int]) -> tuple[int, int] | None:
