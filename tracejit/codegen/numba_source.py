@@ -421,9 +421,9 @@ DYNAMIC = ("array", "workspace", "status", "stride")
 class ProgramText:
     """A printed program and the layout of its two argument tables.
 
-    slots: what each entry of `ip` after the first (the segment's number) holds: ("array", buffer) the address
-        of the array object, ("workspace",), ("status",), ("stride", buffer, dimension) in elements; then
-        those that are the same at each call: ("temp", buffer) a byte offset into the workspace, ("size", value)
+    slots: what each entry of `ip` after the first (the segment) holds: ("array", buffer) the address of the
+        array object, ("workspace",), ("status",), ("stride", buffer, dimension) in elements, and
+        those that are the same at each call: ("temp", buffer) a byte offset in the workspace, ("size", value)
     dynamic: how many of them, from the front, change from call to call
     constants: what `fp` holds
     checks: the index checks, in the order of the numbers that they leave in the status word
