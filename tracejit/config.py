@@ -39,15 +39,6 @@ class Config:
     literal_limit: int = 4
     """Extents up to this many elements are written into the code; longer ones are run-time sizes."""
 
-    small_matmul_limit: int = 8
-    """Matrix products with no extent above this are loops inside a kernel instead of library calls."""
-
-    max_kernel_pointers: int = 16
-    """Kernels touching more buffers than this are split: alias checks stop the vectoriser beyond it."""
-
-    max_kernel_equations: int = 400
-    """Kernels with more equations than this are split: compile time grows faster than the kernel does."""
-
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
             raise ArgumentError(

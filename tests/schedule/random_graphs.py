@@ -7,6 +7,7 @@ values alone, so that two right ways of computing agree.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.ir import ArrayType, Builder, Graph, building, constant, verify
+from tracejit.ir import ArrayType, Builder, Graph, building, constant, evaluate, verify
 from tracejit.ops import NUMPY, Value
 from tracejit.ops.core import broadcast_to, convert, permute, reshape
 from tracejit.ops.diagonal import matrix_of_diagonal
@@ -53,6 +54,33 @@ class Program:
     graph: Graph
     arrays: list[np.ndarray[Any, Any]]
     tags: list[str] = field(default_factory=list)
+
+    @functools.cached_property
+    def scale(self) -> float:
+        """The largest finite magnitude of any intermediate result, which rounding errors are relative to."""
+        every = Graph(self.graph.inputs, self.graph.eqns, tuple(e.out for e in self.graph.eqns))
+        finite = [np.abs(r[np.isfinite(r)]) for r in evaluate(every, self.arrays) if r.dtype.kind == "f"]
+        return max([1.0, *(float(f.max()) for f in finite if f.size)])
+
+    @property
+    def is_tame(self) -> bool:
+        """Are the numbers small enough for a comparison to say something?"""
+        return self.scale < 1e6
+
+    @property
+    def tolerance(self) -> float:
+        types = [v.type for v in (*self.graph.inputs, *(e.out for e in self.graph.eqns))]
+        return 1e-4 if any(t.dtype == np.float32 for t in types) else 1e-9
+
+
+def check_same(program: Program, results: list[Any], expected: list[Any]) -> None:
+    """Equal shapes, dtypes and integers, and floats up to rounding."""
+    tolerance = program.tolerance
+    for number, (result, wanted) in enumerate(zip(results, expected, strict=True)):
+        assert (result.shape, result.dtype) == (wanted.shape, wanted.dtype), program.tags
+        slack = tolerance * program.scale if wanted.dtype.kind == "f" else 0
+        message = f"output {number} of {program.tags}"
+        np.testing.assert_allclose(result, wanted, rtol=tolerance, atol=slack, err_msg=message)
 
 
 class Growing:

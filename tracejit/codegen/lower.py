@@ -218,23 +218,21 @@ class Lowering:
     def pick(self, eqn: Eqn) -> None:
         """A gather reads, and a scatter adds, at places that are data."""
         axes = self.group.domain_dims[eqn.out]
-        operands = list(operand_axes(eqn, axes))
+        indices = list(operand_axes(eqn, axes))[1:]
+        batch = indices[0][0].type.shape
         target = eqn.out.type.shape if is_scatter(eqn) else eqn.inputs[0].type.shape
         places: list[Index] = []
-        for k, (operand, dims) in enumerate(operands[1:]):
+        for (operand, dims), extent in zip(indices if 0 not in batch else (), target, strict=False):
             assert dims is not None
-            places.append(self.checked(self.read(operand, full_index(dims)), target[k]))
-        indices = len(operands) - 1
-        batch = operands[1][0].type.rank if indices else 0
-        rest = full_index(axes)[batch:]
-        index = (*places, *rest)
-        is_nowhere = 0 in target[:indices]  # every index is outside: reported, and no memory touched
+            places.append(self.checked(self.read(operand, full_index(dims)), extent))
+        index = (*places, *full_index(axes)[len(batch) :])
+        # With no index, or with none that fits an empty axis (which is reported), no memory is touched.
+        is_nowhere = 0 in (*batch, *target[: len(indices)])
         if is_scatter(eqn):
             value = None if is_nowhere else self.read(eqn.inputs[0], full_index(axes))
             self.combine(eqn, index, "sum", value)
         elif is_nowhere:
-            dtype = eqn.out.type.dtype
-            self.finish(eqn, self.emit("const", (dtype.type(0),), dtype))
+            self.finish(eqn, self.zero(eqn.out.type.dtype))
         else:
             self.finish(eqn, self.read(eqn.inputs[0], index))
 
@@ -399,9 +397,14 @@ class Lowering:
     def zero_outside(self, scalar: Scalar, guards: Sequence[Guard]) -> Scalar:
         if not guards:
             return scalar
-        return self.select(guards, scalar, self.emit("const", (scalar.dtype.type(0),), scalar.dtype))
+        return self.select(guards, scalar, self.zero(scalar.dtype))
+
+    def zero(self, dtype: np.dtype[Any]) -> Scalar:
+        return self.emit("const", (dtype.type(0),), dtype)
 
     def load(self, buffer: Buffer, index: tuple[Index, ...], guards: tuple[Guard, ...]) -> Scalar:
+        if 0 in buffer.shape:  # nothing is there: the loops that would use it do not run
+            return self.zero(buffer.dtype)
         guards = self.needed(guards)
         level = self.level_of([*index, *(g.index for g in guards)])
         block = self.blocks[level]

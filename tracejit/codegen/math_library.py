@@ -1,4 +1,4 @@
-"""Elementary functions as branch-free programs: an abstract float enters, arithmetic, selects and bit moves leave.
+"""Elementary functions as branch-free programs of arithmetic, selects and bit moves on abstract floats.
 
 Each function is written once, for float64 and float32, with no call, table or branch, so that whoever prints
 it into a loop gets vector code. `tracejit/codegen/README.md` has the errors that were measured.
@@ -75,7 +75,9 @@ class Format:
     ln2, log10_2: high part, short enough for exact products with an exponent, and low part
     exp_tail: (e**r - 1 - r) / r**2 for |r| <= ln(2)/2
     log_tail: (2 atanh(s)/s - 2) / s**2 as a polynomial in s**2, for |s| <= (sqrt(2) - 1) / (sqrt(2) + 1)
-    log2_e_low, log10_e_low: what the type's log2(e) and log10(e) lack
+    ln2_low, log2_e_low, log10_e_low: what the type's ln(2), log2(e) and log10(e) lack
+    erf_near: erf(x) / x - 1 as a polynomial in x**2, for |x| <= 1
+    erf_far: ln(1 - erf(x)) / x for 1 <= x <= erf_bound, fitted so that erf has one absolute error throughout
     """
 
     fraction: int
@@ -91,6 +93,9 @@ class Format:
     exp2_bounds: tuple[float, float]
     expm1_least: float  # below it e**x - 1 is -1
     tanh_bound: float  # above it tanh is 1
+    erf_bound: float  # above it erf is 1
+    erf_near: tuple[float, ...]
+    erf_far: tuple[float, ...]
 
     @property
     def magic(self) -> float:
@@ -107,7 +112,7 @@ _F64 = Format(
     fraction=52,
     bias=1023,
     ln2=(6.93147180369123816490e-01, 1.90821492927058770002e-10),
-    log10_2=(3.01029995663611771306e-01, 3.69423907715893078616e-13),
+    log10_2=(0.30102999566383914, 1.42050232272661e-13),
     exp_tail=(
         0.5,
         0.1666666666666667,
@@ -132,27 +137,80 @@ _F64 = Format(
     ),
     ln2_low=2.3190468138462996e-17,
     log2_e_low=2.0355273740931033e-17,
-    log10_e_low=1.098319650216765e-17,
+    log10_e_low=6.649434773342547e-17,
     exp_bounds=(-746.0, 710.0),
     exp2_bounds=(-1076.0, 1025.0),
     expm1_least=-40.0,
     tanh_bound=22.0,
+    erf_bound=6.0,
+    erf_near=(
+        0.12837916709551256,
+        -0.3761263890318355,
+        0.11283791670945252,
+        -0.026866170643276073,
+        0.005223977607422485,
+        -0.0008548325989657271,
+        0.00012055295319497324,
+        -1.4924744647109295e-05,
+        1.6447517507905382e-06,
+        -1.620917480530334e-07,
+        1.3722972195066833e-08,
+        -7.801182409834947e-10,
+    ),
+    erf_far=(
+        -1.1283791081989745,
+        -0.6366202771986569,
+        -0.10277072217003573,
+        0.01912468811196365,
+        0.00021253947541974383,
+        -0.001693277789143737,
+        0.0005753347901320128,
+        4.4667017831419123e-07,
+        -9.51632636767684e-05,
+        5.588261220052349e-05,
+        -2.029211548036989e-05,
+        5.367602787175687e-06,
+        -1.0740626383959051e-06,
+        1.6231367676182193e-07,
+        -1.803990255784557e-08,
+        1.39440642469259e-09,
+        -6.701191883565733e-11,
+        1.5078666231757806e-12,
+    ),
 )
 
 _F32 = Format(
     fraction=23,
     bias=127,
-    ln2=(6.9313812256e-01, 9.0580006145e-06),
-    log10_2=(3.0102920532e-01, 7.9034151668e-07),
-    exp_tail=(0.5, 0.166665763, 0.0416663736, 0.00836329442, 0.00139413227),
+    ln2=(0.693145751953125, 1.4286068203094173e-06),
+    log10_2=(0.301025390625, 4.605038981195214e-06),
+    exp_tail=(0.5, 0.166666672, 0.041666463, 0.00833328534, 0.00139338232, 0.000199078204),
     log_tail=(0.666666687, 0.400001228, 0.285506576, 0.233345702),
     ln2_low=-1.904654299957768e-09,
-    log2_e_low=1.925963033500000e-08,
-    log10_e_low=0.0,
+    log2_e_low=1.9259629911266175e-08,
+    log10_e_low=-1.0103050052231683e-08,
     exp_bounds=(-105.0, 89.0),
     exp2_bounds=(-152.0, 129.0),
     expm1_least=-20.0,
     tanh_bound=10.0,
+    erf_bound=4.0,
+    erf_near=(
+        0.128379166,
+        -0.37612626,
+        0.112836003,
+        -0.0268544443,
+        0.00518953567,
+        -0.000802084513,
+        7.88913239e-05,
+    ),
+    erf_far=(
+        -1.12847555,
+        -0.635846436,
+        -0.105096653,
+        0.0227860734,
+        -0.00318311295,
+        0.000210181533,
+    ),
 )
 
 _FORMATS: Mapping[int, Format] = MappingProxyType({64: _F64, 32: _F32})
@@ -164,16 +222,19 @@ def _format(x: Real) -> Format:
 
 def _polynomial(x: Real, coefficients: Sequence[float]) -> Real:
     """The sum of c[i] * x**i by Estrin's scheme, whose chains of dependent steps are short."""
-    terms: list[Real | float] = list(coefficients)
+    terms = [x.constant(c) for c in coefficients]
     while len(terms) > 1:
-        pairs: list[Real | float] = []
-        for low, high in zip(terms[::2], terms[1::2]):
-            factor = high if not isinstance(high, float) else x.constant(high)
-            pairs.append(factor.fma(x, low))
+        pairs = [high.fma(x, low) for low, high in zip(terms[::2], terms[1::2])]
         terms = pairs + terms[len(terms) - len(terms) % 2 :]
         x = x * x
-    result = terms[0]
-    return x.constant(result) if isinstance(result, float) else result
+    return terms[0]
+
+
+def _two_sum(a: Real, b: float) -> tuple[Real, Real]:
+    """a + b and its rounding error, whichever is larger."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
 
 
 def _limited(x: Real, bounds: tuple[float, float]) -> Real:
@@ -183,7 +244,7 @@ def _limited(x: Real, bounds: tuple[float, float]) -> Real:
     return x.constant(high).where(x.compare(">", high), x)
 
 
-# Exponentials ------------------------------------------------------------------------------------------------
+# Exponentials ---------------------------------------------------------------------------------------
 
 
 def _power_of_two(exponent: Real, offset: int = 0) -> Real:
@@ -218,12 +279,20 @@ def _tail(r: Real) -> Real:
     return _polynomial(r, _format(r).exp_tail) * (r * r)
 
 
+def _one_plus(r: Real, low: Real | float) -> Real:
+    """e**(r + low) for tiny `low`, with the rounding error of 1 + r made good."""
+    f = _format(r)
+    total = 1.0 + r
+    return total + _polynomial(r, f.exp_tail).fma(r * r, ((1.0 - total) + r) + low)
+
+
 def exp(x: Real) -> Real:
     """e**x."""
     f = _format(x)
     x = _limited(x, f.exp_bounds)
-    k, r, c = _reduced(x)
-    return _scale(1.0 + (r + (_tail(r) + c)), k)
+    k = x.fma(1.0 / math.log(2.0), f.magic) - f.magic
+    r = k.fma(-f.ln2[1], k.fma(-f.ln2[0], x))
+    return _scale(_one_plus(r, -0.0), k)
 
 
 def exp2(x: Real) -> Real:
@@ -234,7 +303,7 @@ def exp2(x: Real) -> Real:
     rest = x - k
     r = rest * math.log(2.0)
     c = rest.fma(f.ln2_low, rest.fma(math.log(2.0), -r))
-    return _scale(1.0 + (r + (_tail(r) + c)), k)
+    return _scale(_one_plus(r, c), k)
 
 
 def _quarter_expm1(x: Real) -> tuple[Real, Real]:
@@ -275,11 +344,8 @@ def tanh(x: Real) -> Real:
     f = _format(x)
     size = x.absolute()
     t, t_low = _quarter_expm1(2.0 * _limited(size, (0.0, f.tanh_bound)))
-    below = t + 0.5
-    # |t| and 1/2 come in either order: the error of their sum takes the long form.
-    part = below - t
-    below_low = (t - (below - part)) + (0.5 - part) + t_low
-    q, rest = _quotient(t, t_low, below, below_low)
+    below, below_low = _two_sum(t, 0.5)
+    q, rest = _quotient(t, t_low, below, below_low + t_low)
     result = (q + rest).copysign(x)
     return x.where(size.compare("<", f.tiny), result)
 
@@ -288,8 +354,9 @@ def sinh(x: Real) -> Real:
     """The hyperbolic sine, (t + t / (t + 1)) / 2 for t = e**|x| - 1."""
     f = _format(x)
     size = x.absolute()
-    t, t_low = _quarter_expm1(_limited(size, (0.0, f.exp_bounds[1] + 1.0)))
-    q, rest = _quotient(t, t_low, t + 0.25, t_low)
+    t, t_low = _quarter_expm1(_limited(size, (0.0, f.exp_bounds[1] + 0.6)))
+    above, above_low = _two_sum(t, 0.25)
+    q, rest = _quotient(t, t_low, above, above_low + t_low)
     result = 2.0 * (t + (q.fma(0.25, t_low + 0.25 * rest))).copysign(x)
     return x.where(size.compare("<", f.tiny), result)
 
@@ -297,19 +364,31 @@ def sinh(x: Real) -> Real:
 def cosh(x: Real) -> Real:
     """The hyperbolic cosine, E / 2 + 1 / (2 E) for E = e**|x|."""
     f = _format(x)
-    t, t_low = _quarter_expm1(_limited(x.absolute(), (0.0, f.exp_bounds[1] + 1.0)))
-    e = t + 0.25
-    return 2.0 * (e + (((0.25 - e) + t) + t_low + 0.0625 * (0.25 / e)))
+    t, t_low = _quarter_expm1(_limited(x.absolute(), (0.0, f.exp_bounds[1] + 0.6)))
+    e, e_low = _two_sum(t, 0.25)
+    return 2.0 * (e + (e_low + t_low + 0.0625 / e))
 
 
-# Logarithms --------------------------------------------------------------------------------------------------
+def erf(x: Real) -> Real:
+    """The error function: an odd polynomial up to 1, and 1 minus an exponential beyond."""
+    f = _format(x)
+    size = x.absolute()
+    near = _polynomial(x * x, f.erf_near).fma(x, x)
+    far = _limited(size, (0.0, f.erf_bound))
+    exponent = far * _polynomial(far, f.erf_far)
+    k, r, c = _reduced(exponent)
+    far = (1.0 - _power_of_two(k) * _one_plus(r, c)).copysign(x)
+    return near.where(size.compare("<", 1.0), far)
+
+
+# Logarithms -----------------------------------------------------------------------------------------
 
 
 def _split(x: Real) -> tuple[Real, Real]:
     """e and m such that x = 2**e * m with sqrt(1/2) <= m < sqrt(2), for positive normal x."""
     f = _format(x)
     one = f.bias << f.fraction
-    root = (one - (1 << (f.fraction - 1))) + int((math.sqrt(2.0) - 1.0) * 2 ** (f.fraction - 1))
+    root = ((f.bias - 1) << f.fraction) + int((math.sqrt(2.0) - 1.0) * 2**f.fraction)
     shifted = x.bits() + (one - root)
     m = ((shifted & ((1 << f.fraction) - 1)) + root).real()
     # The exponent in the low bits of a float whose last bit counts 1.
@@ -358,9 +437,7 @@ def log(x: Real) -> Real:
 def log1p(x: Real) -> Real:
     """log(1 + x) without cancellation: the logarithm of the rounded sum and a first-order correction."""
     f = _format(x)
-    u = 1.0 + x
-    part = u - x
-    lost = (x - (u - part)) + (1.0 - part)
+    u, lost = _two_sum(x, 1.0)
     e, m = _split(u)
     fraction = m - 1.0
     half_square, rest = _log_parts(fraction)
@@ -375,7 +452,7 @@ def _log_with_low(x: Real, factor: float, factor_low: float) -> tuple[Real, Real
     e, m = _split_any(x)
     fraction = m - 1.0
     half_square, rest = _log_parts(fraction)
-    error = (fraction * fraction).fma(-0.5, half_square)
+    error = fraction.fma(fraction * -0.5, half_square)
     tail = rest - half_square + error
     high = fraction + tail
     low = (fraction - high) + tail
@@ -427,6 +504,7 @@ PROGRAMS: Mapping[str, Callable[..., Real]] = MappingProxyType(
             tanh,
             sinh,
             cosh,
+            erf,
             logaddexp,
             logaddexp2,
         )

@@ -33,7 +33,7 @@ from tracejit.codegen.loops import (
 from tracejit.codegen.pieces import Piece, choices, cut_loop, guards_around
 from tracejit.codegen.symbols import Symbols
 from tracejit.ir import DTYPE_NAMES, Source
-from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, Quotient, Remainder
+from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, Quotient, Remainder, strongest
 
 INDENT = "    "
 INFIX = {
@@ -250,7 +250,7 @@ class KernelPrinter:
         """Ranges of which the middle one is empty unless the guards on outer loops hold."""
         first, last, extent = self.fresh("low"), self.fresh("high"), self.symbols.size(s.extent)
         self.put(depth, f"{first}, {last} = {extent}, {extent}")
-        self.put(depth, f"if {self.conditions(around)}:")
+        self.put(depth, f"if {self.conditions(strongest(around))}:")
         low, high = self.symbols.size(longest.low), self.symbols.size(longest.high)
         self.put(depth + 1, f"{first}, {last} = {low}, {high}")
         known = {**longest.known, **dict.fromkeys(around, True)}

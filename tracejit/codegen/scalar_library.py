@@ -47,6 +47,11 @@ class Llvm:
 
 
 @dataclass(frozen=True)
+class Program:
+    """Straight-line code printed in place from the program of that name in `codegen.math_library`."""
+
+
+@dataclass(frozen=True)
 class Expression:
     """Straight-line instructions, given in the runtime under the function's own name."""
 
@@ -70,7 +75,7 @@ class Address:
     dtype: str
 
 
-Form = Libm | Llvm | Expression | Loop | Cast | Address
+Form = Libm | Llvm | Program | Expression | Loop | Cast | Address
 
 
 @dataclass(frozen=True)
@@ -412,22 +417,22 @@ def _address(dtype: str) -> Callable[[Any], Any]:
 # The table -------------------------------------------------------------------------------------------
 
 
+def _programs() -> list[ScalarFunction]:
+    names = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sinh", "cosh")
+    functions = {name: getattr(np, name) for name in (*names, "logaddexp", "logaddexp2")} | {"erf": math.erf}
+    return [ScalarFunction(name, _floating(f), Program()) for name, f in functions.items()]
+
+
 def _unary_libm() -> list[ScalarFunction]:
     symbols: dict[str, Callable[..., Any]] = {
-        "expm1": np.expm1,
-        "log1p": np.log1p,
         "cbrt": np.cbrt,
         "tan": np.tan,
         "asin": np.arcsin,
         "acos": np.arccos,
         "atan": np.arctan,
-        "sinh": np.sinh,
-        "cosh": np.cosh,
-        "tanh": np.tanh,
         "asinh": np.arcsinh,
         "acosh": np.arccosh,
         "atanh": np.arctanh,
-        "erf": math.erf,
         "erfc": math.erfc,
         "lgamma": _lgamma,
     }
@@ -436,11 +441,6 @@ def _unary_libm() -> list[ScalarFunction]:
 
 def _llvm() -> list[ScalarFunction]:
     names: dict[str, Callable[..., Any]] = {
-        "exp": np.exp,
-        "exp2": np.exp2,
-        "log": np.log,
-        "log2": np.log2,
-        "log10": np.log10,
         "sin": np.sin,
         "cos": np.cos,
         "sqrt": np.sqrt,
@@ -464,8 +464,6 @@ def _float_functions() -> list[ScalarFunction]:
         ScalarFunction("fmod", _floating(np.fmod), Expression()),
         ScalarFunction("remainder", _floating(np.remainder), Expression()),
         ScalarFunction("floor_divide", _floating(np.floor_divide), Expression()),
-        ScalarFunction("logaddexp", _floating(np.logaddexp), Expression()),
-        ScalarFunction("logaddexp2", _floating(np.logaddexp2), Expression()),
         ScalarFunction("heaviside", _floating(np.heaviside), Expression()),
         ScalarFunction("spacing", _floating(np.spacing), Expression()),
         ScalarFunction("sinc", _floating(np.sinc), Expression()),
@@ -529,6 +527,7 @@ SCALAR_FUNCTIONS: Mapping[str, ScalarFunction] = MappingProxyType(
     {
         entry.name: entry
         for entry in (
+            *_programs(),
             *_unary_libm(),
             *_llvm(),
             *_float_functions(),

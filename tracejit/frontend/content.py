@@ -12,9 +12,12 @@ from collections.abc import Iterator, Sequence
 from types import CodeType
 from typing import Any
 
-# Calls that turn an array into a Python number, which nothing can recognise afterwards.
+# What turns an array into a Python number or text, which nothing can recognise afterwards, or into an array
+# whose size is such a number.
 CONVERSIONS = frozenset(
-    {"float", "int", "bool", "complex", "item", "tolist", "math", "allclose", "array_equal"}
+    {"float", "int", "bool", "complex", "item", "tolist", "math", "allclose", "array_equal", "array_equiv"}
+    | {"round", "str", "repr", "hash", "tobytes", "memoryview", "__index__", "all", "any", "get", "index"}
+    | {"count", "unique", "nonzero", "flatnonzero", "argwhere", "extract", "compress", "bincount"}
 )
 # What may be asked of an array without looking at its elements.
 STATIC_ATTRIBUTES = frozenset({"shape", "ndim", "size", "dtype"})
@@ -23,6 +26,7 @@ _NEUTRAL = frozenset(
     {"CACHE", "EXTENDED_ARG", "NOP", "RESUME", "TO_BOOL", "UNARY_NOT", "COPY", "DUP_TOP", "PUSH_NULL"}
 )
 _COMPARISONS = frozenset({"COMPARE_OP", "IS_OP", "CONTAINS_OP"})
+_MAKES_KEYS = ("CALL", "CALL_FUNCTION", "CALL_METHOD", "BINARY_SUBSCR")
 _EXCEPTION_TESTS = frozenset({"CHECK_EXC_MATCH", "WITH_EXCEPT_START", "CHECK_EG_MATCH"})
 _NAMES = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF"})
 
@@ -38,7 +42,7 @@ def nested_codes(code: CodeType) -> Iterator[CodeType]:
 def may_read_content(
     codes: Sequence[CodeType], array_names: frozenset[str], parameters: frozenset[str], has_integers: bool
 ) -> bool:
-    """Is there a conversion, or a branch on more than plain names, in any of `codes`?
+    """Is there a conversion, or a test of or an index by more than plain names, in any of `codes`?
 
     array_names: names bound to concrete arrays; parameters: those of the traced function, which are tracers
         or static (its code comes first); has_integers: integer arrays are among the captured, so `range`
@@ -52,23 +56,58 @@ def may_read_content(
         instructions = [i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "EXTENDED_ARG")]
         stored = {str(i.argval) for i in instructions if i.opname.startswith("STORE_FAST")}
         plain = parameters - stored if position == 0 else frozenset[str]()
+        unsafe = array_names | local
+        keys = _key_locals(instructions, array_names)
         for k, instruction in enumerate(instructions):
-            if _is_branch(instruction) and not _is_plain_test(instructions, k, array_names | local, plain):
+            if _is_test(instruction) and not _is_plain_test(instructions, k, unsafe, plain):
+                return True
+            if instruction.opname == "BINARY_SUBSCR" and _is_key(instructions[k - 1], keys):
                 return True
     return False
 
 
-def _is_branch(instruction: dis.Instruction) -> bool:
+def _is_test(instruction: dis.Instruction) -> bool:
+    """Does it branch, or make a Python bool of what is on the stack?"""
     name = instruction.opname
+    if name in ("UNARY_NOT", "CONTAINS_OP"):
+        return True
     return "JUMP" in name and "_IF_" in name and "NONE" not in name and "EXC_MATCH" not in name
+
+
+def _key_locals(instructions: Sequence[dis.Instruction], array_names: frozenset[str]) -> frozenset[str]:
+    """Local variables that may hold a number computed from an array, or an element of one in a loop."""
+    found: set[str] = set()
+    for k, instruction in enumerate(instructions):
+        if not instruction.opname.startswith("STORE_FAST") or not k:
+            continue
+        before = instructions[k - 1].opname
+        is_element = before == "FOR_ITER" and k > 2 and instructions[k - 3].argval in array_names
+        if before in _MAKES_KEYS or is_element:
+            found.add(str(instruction.argval))
+    return frozenset(found)
+
+
+def _is_key(instruction: dis.Instruction, locals: frozenset[str]) -> bool:
+    """Is the index that this instruction leaves computed, so that it may come from the content of an array?
+
+    A list or dict indexed by a number of an array gives something that does not show where it came from.
+    """
+    if instruction.opname.startswith("LOAD_FAST"):
+        return instruction.argval in locals
+    return instruction.opname in (*_MAKES_KEYS, "COMPARE_OP")
 
 
 def _is_plain_test(
     instructions: Sequence[dis.Instruction], branch: int, unsafe: frozenset[str], parameters: frozenset[str]
 ) -> bool:
     """Does the value tested at `branch` come from constants and watched names alone? Read backwards."""
-    if branch and instructions[branch - 1].opname in _EXCEPTION_TESTS:
+    last = branch - 1
+    while last > 0 and instructions[last].opname in _NEUTRAL:
+        last -= 1
+    if last >= 0 and instructions[last].opname in _EXCEPTION_TESTS:
         return True
+    if last > 0 and instructions[last].opname == "IS_OP" and instructions[last - 1].argval is None:
+        return True  # `is None` asks for no content, whatever it asks about
     needed, k = 1, branch
     attribute: str | None = None
     while needed:

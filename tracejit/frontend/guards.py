@@ -245,7 +245,7 @@ class Roots:
 
     def _may_have_branched(self) -> bool:
         named = frozenset(self.names.values())
-        has_integers = any(a.dtype.kind in "iu" for a in self.arrays.values())
+        has_integers = any(a.dtype.kind in "iub" for a in self.arrays.values())
         return may_read_content(self.codes, named, self.parameters - named, has_integers)
 
     def random_state(self) -> tuple[Any, ...]:
@@ -330,6 +330,8 @@ class _Scan:
         self.roots.arrays[id(array)] = array
         self.roots.names[id(array)] = path
         if array.dtype == object:
+            items = array.reshape(-1)
+            self.roots.guards.lists.append((items, tuple(items)))
             for k, item in enumerate(array.flat):
                 self.visit(item, f"{path}[{k}]")
 
@@ -458,7 +460,9 @@ class _Scan:
         """Modules, classes and functions of NumPy, the standard library and installed packages."""
         if isinstance(value, ModuleType):
             filename = getattr(value, "__file__", None)
-            return filename is None or self._is_library(filename)
+            if filename is None:  # built-in modules, namespace packages, and what was made by hand
+                return value.__name__ in sys.builtin_module_names
+            return self._is_library(filename)
         if isinstance(value, type):
             module = sys.modules.get(value.__module__)
             filename = getattr(module, "__file__", None)

@@ -165,7 +165,7 @@ def _compiler_fingerprint() -> str:
     digest = hashlib.sha256()
     names = ("instructions", "intrinsics", "numba_pipeline", "native")
     for path in (
-        root / "codegen" / "scalar_library.py",
+        *[root / "codegen" / f"{name}.py" for name in ("math_library", "scalar_library")],
         *[root / "runtime" / f"{name}.py" for name in names],
     ):
         with suppress(OSError):

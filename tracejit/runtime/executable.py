@@ -73,7 +73,8 @@ class Executable:
         for x, dtype in zip(arrays, self._dtypes):
             if type(x) is not np.ndarray or x.dtype is not dtype:
                 x = np.asarray(x, dtype=dtype)
-            contiguous = x.flags.c_contiguous
+            flags = x.flags
+            contiguous = flags.c_contiguous and flags.aligned
             if not contiguous:
                 x, contiguous = _usable(x)
             inputs.append(x)
@@ -205,7 +206,7 @@ class Executable:
 def _usable(x: Any) -> tuple[Any, bool]:
     """An array whose strides are whole elements and whose data is aligned; copied only when it is not."""
     whole = x.flags.aligned and all(s % x.itemsize == 0 for s in x.strides)
-    return (x, False) if whole else (np.ascontiguousarray(x), True)
+    return (x, False) if whole else (x.copy(), True)
 
 
 def _picker(positions: list[int]) -> Callable[[list[int]], tuple[int, ...]]:

@@ -47,6 +47,18 @@ class Value:
     def __truediv__(self, other: Value | float) -> Value:
         return self._with(self.builder.fdiv, other)
 
+    def __radd__(self, other: float) -> Value:
+        return self.constant(other) + self
+
+    def __rsub__(self, other: float) -> Value:
+        return self.constant(other) - self
+
+    def __rmul__(self, other: float) -> Value:
+        return self.constant(other) * self
+
+    def __rtruediv__(self, other: float) -> Value:
+        return self.constant(other) / self
+
     def __neg__(self) -> Value:
         return Value(self.builder, self.builder.fneg(self.llvm))
 
@@ -59,6 +71,23 @@ class Value:
         """`self` where `condition` holds, else `other`."""
         return self._with(lambda a, b: self.builder.select(condition, a, b), other)
 
+    def fma(self, factor: Value | float, term: Value | float) -> Value:
+        # Not `llvm.fma`, which becomes a call of the C library on a machine without the instruction.
+        return self.llvm_call("fmuladd", factor, term)
+
+    def absolute(self) -> Value:
+        return self.llvm_call("fabs")
+
+    def copysign(self, sign: Value) -> Value:
+        return self.llvm_call("copysign", sign)
+
+    @property
+    def width(self) -> int:
+        return 32 if isinstance(self.llvm.type, ir.FloatType) else 64
+
+    def bits(self) -> BitsValue:
+        return BitsValue(self.builder, self.builder.bitcast(self.llvm, ir.IntType(self.width)))
+
     def llvm_call(self, name: str, *others: Value | float) -> Value:
         return self._call(call_llvm, name, *others)
 
@@ -68,6 +97,45 @@ class Value:
     def _call(self, call: Callable[..., Any], name: str, *others: Value | float) -> Value:
         rest = [x if isinstance(x, Value) else self.constant(x) for x in others]
         return Value(self.builder, call(self.builder, name, [self.llvm, *[x.llvm for x in rest]]))
+
+
+class BitsValue:
+    """A float's bits as an LLVM integer without sign, with the operators of `math_library.Bits`."""
+
+    def __init__(self, builder: Any, llvm: Any) -> None:
+        self.builder = builder
+        self.llvm = llvm
+
+    def _with(self, emit: Callable[[Any, Any], Any], other: BitsValue | int) -> BitsValue:
+        right = other.llvm if isinstance(other, BitsValue) else ir.Constant(self.llvm.type, other)
+        return BitsValue(self.builder, emit(self.llvm, right))
+
+    def __add__(self, other: BitsValue | int) -> BitsValue:
+        return self._with(self.builder.add, other)
+
+    def __sub__(self, other: BitsValue | int) -> BitsValue:
+        return self._with(self.builder.sub, other)
+
+    def __and__(self, other: BitsValue | int) -> BitsValue:
+        return self._with(self.builder.and_, other)
+
+    def __or__(self, other: BitsValue | int) -> BitsValue:
+        return self._with(self.builder.or_, other)
+
+    def __lshift__(self, count: int) -> BitsValue:
+        return self._with(self.builder.shl, count)
+
+    def __rshift__(self, count: int) -> BitsValue:
+        return self._with(self.builder.lshr, count)
+
+    def real(self) -> Value:
+        kind = ir.FloatType() if self.llvm.type.width == 32 else ir.DoubleType()
+        return Value(self.builder, self.builder.bitcast(self.llvm, kind))
+
+
+def emit_program(builder: Any, program: Callable[..., Any], args: Operands) -> Any:
+    """Print a program of `codegen.math_library` in place."""
+    return program(*[Value(builder, arg) for arg in args]).llvm
 
 
 def call_llvm(builder: Any, name: str, args: Operands) -> Any:
@@ -283,18 +351,6 @@ def _shift(left: bool) -> Emit:
 # Float formulas.
 
 
-def _logaddexp(a: Value, b: Value) -> Value:
-    larger = a.where((a - b).compare(">", 0.0), b)
-    sum_ = larger + (-(a - b).llvm_call("fabs")).llvm_call("exp").libm_call("log1p")
-    return (a + math.log(2.0)).where(a.compare("==", b), sum_)
-
-
-def _logaddexp2(a: Value, b: Value) -> Value:
-    larger = a.where((a - b).compare(">", 0.0), b)
-    rest = (-(a - b).llvm_call("fabs")).llvm_call("exp2").libm_call("log1p") * (1.0 / math.log(2.0))
-    return (a + 1.0).where(a.compare("==", b), larger + rest)
-
-
 def _heaviside(x: Value, at_zero: Value) -> Value:
     step = x.constant(1.0).where(x.compare(">", 0.0), x.constant(0.0).where(x.compare("<", 0.0), x))
     return at_zero.where(x.compare("==", 0.0), step)
@@ -349,8 +405,6 @@ EXPRESSIONS: dict[str, Emit] = {
     "int_fmod": _int_fmod,
     "left_shift": _shift(left=True),
     "right_shift": _shift(left=False),
-    "logaddexp": _formula(_logaddexp),
-    "logaddexp2": _formula(_logaddexp2),
     "heaviside": _formula(_heaviside),
     "spacing": _formula(_spacing),
     "sinc": _formula(_sinc),

@@ -6,6 +6,7 @@ own target: the registries below belong to the contexts of `tracejit.runtime.num
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from numba.core.typing.templates import AbstractTemplate, signature
 from numba.core.typing.templates import Registry as TypingRegistry
 
 from tracejit.codegen import scalar_library
+from tracejit.codegen.math_library import PROGRAMS
 from tracejit.codegen.scalar_library import (
     SCALAR_FUNCTIONS,
     Address,
@@ -26,6 +28,7 @@ from tracejit.codegen.scalar_library import (
     Libm,
     Llvm,
     Loop,
+    Program,
     ScalarFunction,
 )
 from tracejit.runtime.instructions import (
@@ -37,6 +40,7 @@ from tracejit.runtime.instructions import (
     call_libm,
     call_llvm,
     emit_cast,
+    emit_program,
     is_signed,
     resize_int,
     zero_of,
@@ -149,7 +153,7 @@ def _emit_loop(context: Any, builder: Any, entry: ScalarFunction, kind: Any, arg
 
 # Operators --------------------------------------------------------------------------------------------------
 
-# Operators that Numba would compile from Python code of its own: the functions for floats and for integers.
+# What Numba would compile in its own way: the scalar functions for floats and for integers.
 OPERATORS: dict[Any, tuple[str, str]] = {
     operator.floordiv: ("floor_divide", "int_floor_divide"),
     operator.ifloordiv: ("floor_divide", "int_floor_divide"),
@@ -157,6 +161,8 @@ OPERATORS: dict[Any, tuple[str, str]] = {
     operator.imod: ("remainder", "int_remainder"),
     operator.pow: ("pow_", "int_pow"),
     operator.ipow: ("pow_", "int_pow"),
+    # `math.exp` and its kin, which Numba would make calls of the C library.
+    **{getattr(math, name): (name, name) for name in PROGRAMS if hasattr(math, name)},
 }
 
 
@@ -177,6 +183,8 @@ def _emit(entry: ScalarFunction, context: Any, builder: Any, sig: Any, args: Ope
         return call_libm(builder, form.symbol, args)
     if isinstance(form, Llvm):
         return call_llvm(builder, form.name, args)
+    if isinstance(form, Program):
+        return emit_program(builder, PROGRAMS[entry.name], args)
     if isinstance(form, Cast):
         return emit_cast(builder, kind, sig.return_type, args[0])
     if isinstance(form, Address):
@@ -208,6 +216,8 @@ def check_tables() -> None:
     """
     expressions = {name for name, entry in SCALAR_FUNCTIONS.items() if isinstance(entry.form, Expression)}
     loops = {name for name, entry in SCALAR_FUNCTIONS.items() if isinstance(entry.form, Loop)}
+    programs = {name for name, entry in SCALAR_FUNCTIONS.items() if isinstance(entry.form, Program)}
+    assert programs == PROGRAMS.keys(), programs ^ PROGRAMS.keys()
     assert expressions == EXPRESSIONS.keys(), expressions ^ EXPRESSIONS.keys()
     assert loops == LOOPS.keys(), loops ^ LOOPS.keys()
 
