@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tracejit.errors import InternalError
 from tracejit.ir import Eqn, Graph, Kind, Var
 from tracejit.schedule.access import is_virtual, reaches
 from tracejit.schedule.group import Group, extend, loop_order, merge, single
@@ -260,14 +262,21 @@ def _number(grouping: _Grouping, eqn: Eqn) -> int:
 
 def _steps(grouping: _Grouping, needed: set[Var]) -> Iterable[Step]:
     """Steps in an order that respects the dependencies, earlier equations first."""
-    remaining = dict(grouping.nodes)
     live = _live_nodes(grouping, needed)
-    done: set[int] = set()
-    while remaining:
-        ready = [k for k in remaining if grouping.dependencies(k) <= done]
-        key = min(ready, key=lambda k: max(remaining[k].group.eqns))
-        node = remaining.pop(key)
-        done.add(key)
+    waiting = {key: grouping.dependencies(key) for key in grouping.nodes}
+    readers: dict[int, list[int]] = {key: [] for key in grouping.nodes}
+    for key, below in waiting.items():
+        for other in below:
+            readers[other].append(key)
+    ready = [(_last(grouping.nodes[key]), key) for key, below in waiting.items() if not below]
+    heapq.heapify(ready)
+    while ready:
+        _, key = heapq.heappop(ready)
+        node = grouping.nodes[key]
+        for reader in readers[key]:
+            waiting[reader].discard(key)
+            if not waiting[reader]:
+                heapq.heappush(ready, (_last(grouping.nodes[reader]), reader))
         if key not in live:
             continue
         if node.library is not None:
@@ -277,6 +286,12 @@ def _steps(grouping: _Grouping, needed: set[Var]) -> Iterable[Step]:
             order = loop_order(node.group)
             assert order is not None
             yield KernelStep(node.group, tuple(order), frozenset(owned & needed))
+    if any(waiting.values()):
+        raise InternalError("schedule: kernels wait for one another")
+
+
+def _last(node: _Node) -> int:
+    return max(node.group.eqns)
 
 
 def _live_nodes(grouping: _Grouping, needed: set[Var]) -> set[int]:
