@@ -1,4 +1,4 @@
-"""Whole programs, each written once: their derivatives agree with HIPS autograd, with JAX and with differences.
+"""Whole programs, each written once: derivatives agree with HIPS autograd, with JAX and with differences.
 
 A program takes the NumPy module that it runs on, so that the three systems run the same source.
 """

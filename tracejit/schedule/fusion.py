@@ -71,11 +71,15 @@ def is_library(eqn: Eqn) -> bool:
 
 @dataclass
 class _Node:
-    """A group of fused equations, or one library equation."""
+    """A group of fused equations, or one library equation; the numbers of its first and last equation."""
 
     group: Group
     library: Eqn | None = None
     needs: set[Var] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.first = min(self.group.eqns)
+        self.last = max(self.group.eqns)
 
 
 class _Grouping:
@@ -115,6 +119,7 @@ class _Grouping:
 
     def _enter_one(self, key: int, number: int, eqn: Eqn, group: Group) -> None:
         self.owner[eqn.out] = key
+        self.nodes[key].last = number
         for var, _ in group.reads:
             if var not in self.nodes[key].group.computed:
                 self.nodes[key].needs.add(var)
@@ -136,7 +141,7 @@ class _Grouping:
             ]
             if not candidates:
                 return
-            other = max(candidates, key=lambda k: max(self.nodes[k].group.eqns))
+            other = max(candidates, key=lambda k: self.nodes[k].last)
             tried.add(other)
             if self._try_merge(other, key):
                 key = other
@@ -177,13 +182,15 @@ class _Grouping:
         return self._reaches_indirectly(a, b) or self._reaches_indirectly(b, a)
 
     def _reaches_indirectly(self, start: int, goal: int) -> bool:
-        stack = [k for k in self.dependencies(start) if k != goal]
+        # What depends on the goal ends after the goal begins, so the search need not look at earlier groups.
+        first = self.nodes[goal].first
+        stack = [k for k in self.dependencies(start) if k != goal and self.nodes[k].last > first]
         seen = set(stack)
         while stack:
             for below in self.dependencies(stack.pop()):
                 if below == goal:
                     return True
-                if below not in seen:
+                if below not in seen and self.nodes[below].last > first:
                     seen.add(below)
                     stack.append(below)
         return False
@@ -268,7 +275,7 @@ def _steps(grouping: _Grouping, needed: set[Var]) -> Iterable[Step]:
     for key, below in waiting.items():
         for other in below:
             readers[other].append(key)
-    ready = [(_last(grouping.nodes[key]), key) for key, below in waiting.items() if not below]
+    ready = [(grouping.nodes[key].last, key) for key, below in waiting.items() if not below]
     heapq.heapify(ready)
     while ready:
         _, key = heapq.heappop(ready)
@@ -276,7 +283,7 @@ def _steps(grouping: _Grouping, needed: set[Var]) -> Iterable[Step]:
         for reader in readers[key]:
             waiting[reader].discard(key)
             if not waiting[reader]:
-                heapq.heappush(ready, (_last(grouping.nodes[reader]), reader))
+                heapq.heappush(ready, (grouping.nodes[reader].last, reader))
         if key not in live:
             continue
         if node.library is not None:
@@ -288,10 +295,6 @@ def _steps(grouping: _Grouping, needed: set[Var]) -> Iterable[Step]:
             yield KernelStep(node.group, tuple(order), frozenset(owned & needed))
     if any(waiting.values()):
         raise InternalError("schedule: kernels wait for one another")
-
-
-def _last(node: _Node) -> int:
-    return max(node.group.eqns)
 
 
 def _live_nodes(grouping: _Grouping, needed: set[Var]) -> set[int]:
