@@ -71,14 +71,13 @@ def is_library(eqn: Eqn) -> bool:
 
 @dataclass
 class _Node:
-    """A group of fused equations, or one library equation; the numbers of its first and last equation."""
+    """A group of fused equations, or one library equation; `last` is the number of its last equation."""
 
     group: Group
     library: Eqn | None = None
     needs: set[Var] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.first = min(self.group.eqns)
         self.last = max(self.group.eqns)
 
 
@@ -182,15 +181,13 @@ class _Grouping:
         return self._reaches_indirectly(a, b) or self._reaches_indirectly(b, a)
 
     def _reaches_indirectly(self, start: int, goal: int) -> bool:
-        # What depends on the goal ends after the goal begins, so the search need not look at earlier groups.
-        first = self.nodes[goal].first
-        stack = [k for k in self.dependencies(start) if k != goal and self.nodes[k].last > first]
+        stack = [k for k in self.dependencies(start) if k != goal]
         seen = set(stack)
         while stack:
             for below in self.dependencies(stack.pop()):
                 if below == goal:
                     return True
-                if below not in seen and self.nodes[below].last > first:
+                if below not in seen:
                     seen.add(below)
                     stack.append(below)
         return False
