@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import UnsupportedError
-from tracejit.ops.arithmetic import choose, full, is_float, operand, sign
-from tracejit.ops.comparison import isinf
+from tracejit.ops.arithmetic import absolute, choose, full, is_float, operand, sign
+from tracejit.ops.comparison import isfinite, isinf
 from tracejit.ops.core import convert
 from tracejit.ops.families import Operation, elementwise
 from tracejit.ops.tables import implements
+from tracejit.ops.transcendental import log2
 from tracejit.ops.value import Value, as_value
 
 # --- to whole numbers -------------------------------------------------------------------------------------
@@ -89,8 +90,15 @@ def modf(x: Any) -> tuple[Value, Value]:
 
 @implements(np.frexp)
 def frexp(x: Any) -> tuple[Value, Value]:
-    """`np.frexp` is not supported."""
-    raise UnsupportedError(
-        "frexp: mantissas and exponents are not supported in a trace",
-        hint="write e = np.floor(np.log2(np.abs(x))) + 1 and m = x / 2**e",
-    )
+    """`np.frexp`: the mantissa in [0.5, 1), whose derivative is a power of two, and the exponent (int32)."""
+    x = operand(np.frexp, x)
+    info = np.finfo(x.dtype)
+    digits = info.nmant + 1
+    # The spacing of a normal number is a power of two, `digits` below its exponent; subnormals are scaled.
+    size = absolute(x)
+    small = size < float(info.tiny)
+    scaled = choose(small, size * 2.0**digits, size)
+    exponent = rint(log2(spacing(scaled))) + choose(small, 0.0, float(digits), dtype=x.dtype)
+    known = choose(isfinite(x), exponent, 0)
+    places = convert(choose(x == 0, 0, known), np.int32)
+    return ldexp(x, -places), places

@@ -5,6 +5,9 @@ import numpy as np
 from tests.ops.conformance.elementwise_operands import FLOATS, NUMBERS, Call, binary, operand, unary
 
 X, F, I = 100 * operand("f8"), 100 * operand("f4"), 100 * operand("i8")
+EDGES = np.array(
+    [0.0, -0.0, 1.0, -1.0, 2.0, 0.75, 1e-40, -1e-45, 3e-310, 5e-324, 2.3e-308, np.inf, -np.inf, np.nan]
+)
 HALVES = np.array([-2.5, -1.5, -0.5, -0.0, 0.5, 1.5, 2.5, np.inf, np.nan])
 
 CALLS: list[Call] = [
@@ -21,6 +24,9 @@ CALLS: list[Call] = [
     *(row for name in ("copysign", "nextafter") for row in binary(name, FLOATS)),
     *unary("spacing", FLOATS),
     *unary("modf", ("f8", "f4", "i8")),
+    *unary("frexp", ("f8", "f4", "i4")),
+    ("frexp-edges", lambda np, x: np.frexp(x), (EDGES,)),
+    ("frexp-edges-f4", lambda np, x: np.frexp(x), (EDGES.astype("f4"),)),
     ("modf-edges", lambda np, x: np.modf(x), (HALVES,)),
     ("ldexp-f8", lambda np, x, n: np.ldexp(x, n), (X, operand("i8"))),
     ("ldexp-f4", lambda np, x, n: np.ldexp(x, n), (F, operand("i4"))),
