@@ -1,4 +1,4 @@
-"""What users do with their functions, compiled and run: odd arrays, loops over data, objects, threads, mistakes."""
+"""What users do with compiled functions: odd arrays, loops over data, objects, threads, mistakes."""
 
 from __future__ import annotations
 
@@ -148,6 +148,8 @@ def test_integers_floats_and_single_precision_mix_as_in_numpy() -> None:
 def test_python_integers_may_be_larger_than_any_dtype_next_to_floats() -> None:
     x = np.array([0.5, 1.5])
     agree(tj.jit(lambda x: x * 10**30)(x), x * 10**30)
+    with pytest.raises(OverflowError, match="too large for int64; pass it as a float"):
+        tj.jit(lambda n: n + 1)(2**63)
 
 
 # --- loops and sizes ---------------------------------------------------------------------------------------
@@ -163,7 +165,7 @@ def test_a_loop_over_batches_of_changing_size_compiles_once(rng: np.random.Gener
     before = compiles()
     for step in range(120):
         x = rng.standard_normal((20 + step % 31, 7))
-        value, gradient = fit(w, x, x @ true)
+        _, gradient = fit(w, x, x @ true)
         w -= 0.2 * gradient
     assert compiles() == before
     np.testing.assert_allclose(w, true, atol=1e-3)
@@ -325,7 +327,7 @@ def test_deep_parameters_come_back_in_their_nesting() -> None:
         7: (),
     }
     agree(tj.grad(f)(params), expected)
-    many = {f"w{k}": float(k) for k in range(300)}
+    many = {f"w{k}": float(k) for k in range(50)}
     assert tj.grad(lambda p: sum(v * v for v in p.values()))(many)["w7"] == 14.0
 
 
@@ -351,7 +353,7 @@ def test_generators_and_lists_in_place_of_arrays_are_explained() -> None:
         tj.jit(lambda xs: sum(xs))(x for x in [1.0, 2.0])
     assert tj.jit(lambda xs: sum(xs))([1.0, 2.0]) == 3.0
     for f in (np.sum, np.array, np.asarray):
-        with pytest.raises(tj.TracerError, match="join values with np.stack"):
+        with pytest.raises(tj.TracerError, match=r"join values with np\.stack"):
             tj.jit(lambda xs, f=f: f(xs), static_argnames="f")([1.0, 2.0])
 
 
@@ -364,7 +366,7 @@ def test_printing_and_rounding_a_traced_value_say_what_it_is() -> None:
     with contextlib.redirect_stdout(text):
         assert tj.jit(f)(np.array([0.26, 1.0])) == 0.3
     assert text.getvalue() == "Tracer(f64[2]) Tracer(f64) [Tracer(f64[2])]\n"
-    with pytest.raises(tj.TracerError, match="int()"):
+    with pytest.raises(tj.TracerError, match=r"int\(\)"):
         tj.jit(lambda x: round(x))(1.5)
 
 

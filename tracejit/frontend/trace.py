@@ -61,6 +61,8 @@ def argument_of(leaf: Any) -> Argument:
         return Argument(value.type, value.weak, leaf._is_scalar)
     if isinstance(leaf, (bool, int, float)) and not isinstance(leaf, np.generic):
         weak = None if isinstance(leaf, bool) else int if isinstance(leaf, int) else float
+        if weak is int and not -(2**63) <= leaf < 2**63:
+            raise OverflowError(f"Python integer {leaf} is too large for int64; pass it as a float")
         return Argument(as_value(leaf).type, weak, True)
     return Argument(type_of(leaf), None, isinstance(leaf, np.generic))
 

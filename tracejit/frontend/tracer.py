@@ -124,6 +124,11 @@ class Tracer(ArrayMethods):
     def __complex__(self) -> NoReturn:
         self._no_number("complex()")
 
+    def __round__(self, digits: int | None = None) -> Any:
+        if digits is None:
+            self._no_number("int()")
+        return self._call(np.round, digits)
+
     def __index__(self) -> NoReturn:
         raise _refused(
             TracerError,

@@ -280,8 +280,8 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Value:
 def repeat(a: Any, repeats: Any, axis: Any = None) -> Value:
     """`np.repeat`: each element several times; one number, or a constant array of one number an element."""
     x = strong(as_value(a, "repeat"))
-    if axis is None:
-        x, axis = core.reshape(x, (x.size,)), 0
+    if axis is None or not x.ndim:
+        x, axis = core.reshape(x, (x.size,)), axis or 0
     k = normalize_axis(axis, x.ndim, "repeat")
     counts = static_ints(freeze(repeats) if isinstance(repeats, np.ndarray) else repeats, "repeat: repeats")
     n = x.shape[k]

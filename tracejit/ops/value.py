@@ -105,7 +105,8 @@ def as_value(x: Any, what: str = "operand") -> Value:
     if isinstance(x, (bool, int, float)) and not isinstance(x, np.generic):
         kind = bool if isinstance(x, bool) else int if isinstance(x, int) else float
         if kind is int and not -(2**63) <= x < 2**64:
-            raise OverflowError(f"Python integer {x} is too large for a NumPy integer")
+            # Next to floats it is a float; converting it to an integer dtype fails.
+            return Value(None, constant(float(x), np.float64), int)
         dtype = (
             np.uint64
             if kind is int and x >= 2**63
