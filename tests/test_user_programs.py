@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import io
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -425,6 +427,37 @@ def test_threads_share_a_function(rng: np.random.Generator) -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+class Doubling:
+    """An object with a method, and with a compiled function among its attributes."""
+
+    def __init__(self) -> None:
+        self.factor = 2.0
+        self.square = tj.jit(lambda x: x * x)
+
+    @tj.grad_jit
+    def loss(self, x: Any) -> Any:
+        return self.factor * np.sum(x)
+
+
+half_mean = tj.jit(functools.partial(np.multiply, 0.5))
+
+
+def test_functions_are_copied_and_sent_to_other_processes_by_name(rng: np.random.Generator) -> None:
+    x, w = rng.standard_normal((6, 4)), rng.standard_normal((4, 3))
+    for f in (loss_and_grads, loss_and_grads.grad, loss_and_grads.value):
+        for copied in (pickle.loads(pickle.dumps(f)), copy.copy(f), copy.deepcopy(f)):
+            agree(copied(x, w), f(x, w))
+    agree(pickle.loads(pickle.dumps(half_mean))(3.0), np.float64(1.5))
+    model = Doubling()
+    assert model.square(3.0) == 9.0
+    other = copy.deepcopy(model)
+    other.factor = 5.0
+    assert (model.loss.value(np.ones(2)), other.loss.value(np.ones(2)), other.square(3.0)) == (4.0, 10.0, 9.0)
+    bound = copy.deepcopy(model.loss)
+    model.factor = 0.0
+    agree(bound.grad(np.ones(2)), np.full(2, 2.0))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from types import MethodType
@@ -53,7 +54,11 @@ class Transformed:
     __wrapped__: Callable[..., Any]
 
     def __init__(
-        self, function: Callable[..., Any], options: Options, programs: Programs | None = None
+        self,
+        function: Callable[..., Any],
+        options: Options,
+        programs: Programs | None = None,
+        parameters: Parameters | None = None,
     ) -> None:
         if not callable(function):
             raise ArgumentError(f"{options.api}: the first argument must be a function, got {function!r}")
@@ -63,10 +68,12 @@ class Transformed:
         self._function = function
         self._options = options
         self._name = function_name(function)
-        self._parameters = Parameters(function, options.static_argnames, self._name)
+        self._parameters = parameters or Parameters(function, options.static_argnames, self._name)
         self._needed = max(options.grad.positions) if options.grad is not None else -1
         self._is_plain = not options.static_argnames
         self._programs = Programs() if programs is None else programs
+        self._origin: tuple[Any, str] | None = None
+        self._bound_parameters: Parameters | None = None
 
     # --- calls ----------------------------------------------------------------------------------------------
 
@@ -138,33 +145,46 @@ class Transformed:
     def __get__(self, instance: Any, owner: type | None = None) -> Transformed:
         if instance is None:
             return self
-        return Transformed(
-            MethodType(self._function, instance), self._options, shared_programs(instance, self)
-        )
+        method, programs = MethodType(self._function, instance), shared_programs(instance, self)
+        bound = Transformed(method, self._options, programs, self._bound_parameters)
+        self._bound_parameters = bound._parameters  # the same for every instance, and dear to read
+        if getattr(type(instance), self._name, None) is self:
+            bound._origin = (instance, self._name)
+        return bound
 
     # --- variants -------------------------------------------------------------------------------------------
 
     @functools.cached_property
     def value(self) -> Transformed:
         """The function alone, compiled: `(value, aux)` with has_aux, as it returns them."""
-        return self._variant(None)
+        return self._variant("value", None)
 
     @functools.cached_property
     def grad(self) -> Transformed:
         """The gradients alone; `(grads, aux)` with has_aux."""
         if self._options.grad is None:
             raise AttributeError("a function made by tj.jit has no .grad; use tj.grad(f)")
-        return self._variant(replace(self._options.grad, with_value=False))
+        return self._variant("grad", replace(self._options.grad, with_value=False))
 
-    def _variant(self, grad: GradOptions | None) -> Transformed:
+    def _variant(self, name: str, grad: GradOptions | None) -> Transformed:
         options = replace(self._options, grad=grad)
-        return Transformed(
-            self._function, options, shared_programs(self._function, (base_of(self)[1], options))
-        )
+        programs = shared_programs(self._function, (base_of(self)[1], options))
+        variant = Transformed(self._function, options, programs)
+        variant._origin = (self, name)
+        return variant
 
     def clear(self) -> None:
         """Forget the programs of this function."""
         self._programs.clear()
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """By name where it is found under its own, else from the function; programs are made anew."""
+        if self._origin is not None:
+            return getattr, self._origin
+        path = getattr(self, "__qualname__", self._name)
+        if find_by_name(self.__module__, path) is self:
+            return path
+        return Transformed, (self._function, self._options)
 
     def __repr__(self) -> str:
         return f"<{self._options.api} of {self._name}>"
@@ -206,6 +226,18 @@ def function_name(function: Any) -> str:
     while isinstance(function, functools.partial):
         function = function.func
     return getattr(function, "__name__", None) or type(function).__name__
+
+
+def find_by_name(module: str, path: str) -> Any:
+    """What a module that is loaded has under a dotted name; None if nothing.
+
+    >>> find_by_name("numpy", "linalg.norm") is np.linalg.norm
+    True
+    """
+    found: Any = sys.modules.get(module)
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found
 
 
 def base_of(function: Any) -> tuple[Any, tuple[Options, ...]]:
