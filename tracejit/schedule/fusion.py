@@ -89,20 +89,29 @@ class _Grouping:
         self.nodes: dict[int, _Node] = {}
         self.owner: dict[Var, int] = {}
         self.readers: dict[Var, set[int]] = {}
+        # For each group the set of groups below it, as the bits of one integer: merging thousands of groups
+        # asks again and again whether a path joins two of them.
+        self.below: dict[int, int] = {}
 
     def add(self, number: int, eqn: Eqn, fuse: bool) -> None:
         if is_library(eqn):
             needs = {
                 r.base for a in eqn.inputs for r in reaches(a, self.definitions) if isinstance(r.base, Var)
             }
-            self._enter(number, _Node(Group({number: eqn}), eqn, needs))
+            self._enter_new(number, _Node(Group({number: eqn}), eqn, needs))
             return
         group = single(number, eqn, self.definitions)
         if fuse and self._extend_producer(number, eqn, group):
             return
-        self._enter(number, _Node(group, None, {v for v, _ in group.reads}))
+        self._enter_new(number, _Node(group, None, {v for v, _ in group.reads}))
         if fuse:
             self._grow(number)
+
+    def _enter_new(self, key: int, node: _Node) -> None:
+        self._enter(key, node)
+        self.below[key] = 0
+        for dependency in self.dependencies(key):
+            self.below[key] |= self.below[dependency] | 1 << dependency
 
     def _extend_producer(self, number: int, eqn: Eqn, group: Group) -> bool:
         """Put the equation into the one group that makes its operands, if it fits there as it is."""
@@ -171,7 +180,17 @@ class _Grouping:
         for var in left.needs - needs:
             self.readers[var].discard(a)
         self._enter(a, _Node(merged, None, needs))
+        self._join_below(a, b)
         return True
+
+    def _join_below(self, a: int, b: int) -> None:
+        """Group `b` became part of `a`: whatever stands above one of them stands above what is below both."""
+        both = 1 << a | 1 << b
+        joined = (self.below[a] | self.below.pop(b)) & ~both
+        self.below[a] = joined
+        for key, bits in self.below.items():
+            if bits & both:
+                self.below[key] = (bits | joined | 1 << a) & ~(1 << b)
 
     def dependencies(self, key: int) -> set[int]:
         return {self.owner[v] for v in self.nodes[key].needs if v in self.owner} - {key}
@@ -181,16 +200,7 @@ class _Grouping:
         return self._reaches_indirectly(a, b) or self._reaches_indirectly(b, a)
 
     def _reaches_indirectly(self, start: int, goal: int) -> bool:
-        stack = [k for k in self.dependencies(start) if k != goal]
-        seen = set(stack)
-        while stack:
-            for below in self.dependencies(stack.pop()):
-                if below == goal:
-                    return True
-                if below not in seen:
-                    seen.add(below)
-                    stack.append(below)
-        return False
+        return any(self.below[k] >> goal & 1 for k in self.dependencies(start) if k != goal)
 
 
 def _stored_by_others(graph: Graph, grouping: _Grouping) -> set[Var]:
