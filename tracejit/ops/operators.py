@@ -50,6 +50,8 @@ def _power(x: Any, y: Any) -> Value:
         n = literal(exponent)
         if n is not None and n < 0:
             return transcendental.power(convert(base, np.float64), exponent)
+    elif type(y) is int and y == 2 and isinstance(x, Value) and x.ndim and x.dtype == np.bool_:
+        return arithmetic.square(x)  # NumPy's short cut, which shows in the dtype
     return transcendental.power(x, y)
 
 

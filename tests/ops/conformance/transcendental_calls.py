@@ -15,6 +15,8 @@ UNIT = ("arcsin", "arccos", "arctanh")
 ANGLES = ("degrees", "radians", "rad2deg", "deg2rad")
 
 CALLS: list[Call] = [
+    ("bool-squared", lambda np, x: x**2, (np.array([True, False]),)),
+    ("bool-scalar-squared", lambda np, x: x**2, (np.bool_(True),)),
     *(row for name in (*ANYWHERE, *ANGLES, "sinc") for row in unary(name, MIXED)),
     *(row for name in POSITIVE for row in unary(name, MIXED, low=1)),
     *(row for name in UNIT for row in unary(name, FLOATS, low=-0.9, high=0.9)),
