@@ -8,9 +8,10 @@ import pytest
 
 from tracejit.ir import Eqn, Graph, Var
 from tracejit.ops.reading import read_graph
+from tracejit.passes.rewriting import drop_dead
 from tracejit.schedule.access import is_virtual, reaches
 from tracejit.schedule.group import Group, epilogue_results, extend, loop_order, merge, single
-from tracejit.schedule.normalize import drop_dead, give_outputs_arrays, storage_owner
+from tracejit.schedule.normalize import give_outputs_arrays, storage_owner
 
 
 def groups_of(text: str) -> tuple[Graph, list[Group], dict[Var, Eqn]]:

@@ -52,7 +52,7 @@ def format_eqn(eqn: Eqn, names: dict[Var, str]) -> str:
 def format_graph(graph: Graph) -> str:
     """The graph as a Python function over the primitives' names.
 
-    Before: a `Graph`. After: text that `tracejit.ops.read_graph` runs.
+    Before: a `Graph`. After: text that `tracejit.ops.reading.read_graph` runs.
     """
     names = name_vars(graph)
     header = ", ".join(f"{names[v]}: '{v.type}'" for v in graph.inputs)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from tracejit.errors import InternalError
 from tracejit.ir import Eqn, Graph, Kind, Var
+from tracejit.passes.rewriting import drop_dead
 from tracejit.schedule.access import is_virtual, reaches
 from tracejit.schedule.group import Group, extend, loop_order, merge, single
-from tracejit.schedule.normalize import drop_dead, give_outputs_arrays
+from tracejit.schedule.normalize import give_outputs_arrays
 
 MAX_EQUATIONS = 250  # a longer body spills registers and compiles slower than linearly
 RECOMPUTE_COST = 5  # additions an element that are cheaper than a store and a load

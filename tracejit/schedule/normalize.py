@@ -47,14 +47,3 @@ def _copied(atom: Atom, eqns: list[Eqn]) -> Var:
     eqn = Eqn(copy_p, (atom,), freeze_params({}), (Var(atom.type),))
     eqns.append(eqn)
     return eqn.out
-
-
-def drop_dead(graph: Graph) -> Graph:
-    """Without the equations that no output needs."""
-    needed = {a for a in graph.outputs if isinstance(a, Var)}
-    kept: list[Eqn] = []
-    for eqn in reversed(graph.eqns):
-        if eqn.out in needed or not eqn.primitive.pure:
-            kept.append(eqn)
-            needed.update(a for a in eqn.inputs if isinstance(a, Var))
-    return Graph(graph.inputs, tuple(reversed(kept)), graph.outputs, graph.name)
