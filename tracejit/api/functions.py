@@ -78,6 +78,9 @@ class Transformed:
     # --- calls ----------------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if args and isinstance(args[0], type):
+            # Under @classmethod, which from Python 3.13 on passes the class instead of binding to it.
+            return self.__get__(args[0])(*args[1:], **kwargs)
         if current_builder() is not None:
             return self._call_in_trace(args, kwargs)
         if not kwargs and self._is_plain and len(args) > self._needed:
