@@ -38,7 +38,6 @@ class Builder:
         self.source: Source | None = None
         self.call: Call | None = None
         self.trace_sources = False
-        self.is_open = True
         self._rewrite = rewrite
         self._known: dict[Any, tuple[Var, ...]] = {}
 
@@ -117,7 +116,6 @@ class Builder:
 
     def finish(self, outputs: Sequence[Atom]) -> Graph:
         """Close the trace. Lifted values follow the declared inputs, in order of first use."""
-        self.is_open = False
         lifted = tuple(var for _, var in self.lifted.values())
         return Graph(tuple(self.inputs) + lifted, tuple(self.eqns), tuple(outputs), self.name)
 
@@ -142,7 +140,6 @@ def building(builder: Builder) -> Generator[Builder]:
         yield builder
     finally:
         _stack.builders.pop()
-        builder.is_open = False
 
 
 def current_builder() -> Builder | None:

@@ -80,7 +80,6 @@ def _lower(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) ->
         return None
     with building(b):
         result = lower_contraction(Value(b, x), Value(b, y), contract, batch)
-    b.is_open = True
     return result.atom
 
 

@@ -85,11 +85,6 @@ def cache_clear() -> None:
     stats.reset()
 
 
-def entry_count() -> int:
-    """How many programs this process holds in memory."""
-    return len(_programs)
-
-
 def _lock_of(key: str) -> threading.Lock:
     with _state_lock:
         return _key_locks.setdefault(key, threading.Lock())
