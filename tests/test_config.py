@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import tracejit as tj
 from tracejit.config import Config
 from tracejit.errors import ArgumentError
 
@@ -22,10 +24,9 @@ def test_the_environment_changes_the_defaults() -> None:
             "TRACEJIT_CACHE_DIR": "/a/b",
             "TRACEJIT_CACHE_LIMIT": "1000",
             "TRACEJIT_FUSE": "0",
-            "TRACEJIT_TARGET": "cuda",
         }
     )
-    assert config == Config(cache_dir=Path("/a/b"), cache_limit_bytes=1000, fuse=False, target="cuda")
+    assert config == Config(cache_dir=Path("/a/b"), cache_limit_bytes=1000, fuse=False)
 
 
 def test_an_empty_cache_folder_means_memory_only() -> None:
@@ -37,10 +38,12 @@ def test_without_a_word_the_cache_is_in_the_users_own_folder() -> None:
     assert folder is not None and "tracejit" in folder.parts
 
 
-def test_an_unknown_target_is_refused() -> None:
-    with pytest.raises(ArgumentError) as caught:
-        Config(target="tpu")
-    assert str(caught.value) == "target 'tpu' is not known\n  hint: use one of cpu, cuda, cuda-emu"
+def test_the_environment_can_switch_fusion_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.ones(3)
+    f = lambda x: np.sum(np.exp(x) * x)  # noqa: E731
+    fused = tj.inspect(f)(x).kernels
+    monkeypatch.setenv("TRACEJIT_FUSE", "0")
+    assert (fused, tj.inspect(f)(x).kernels) == (1, 3)
 
 
 def test_a_limit_that_is_no_number_is_refused() -> None:

@@ -40,7 +40,8 @@ class Stages:
 
 def run_stages(graph: Graph, fuse: bool = True, config: Config | None = None) -> Stages:
     """Take `graph` down the road and keep what each stage made; `fuse=False` runs one kernel an equation."""
-    config = replace(config or Config.from_environment(), fuse=fuse)
+    config = config or Config.from_environment()
+    config = replace(config, fuse=config.fuse and fuse)
     times = [time.perf_counter()]
     # Unfused, every intermediate array exists once: views must not be pushed into repeated work.
     optimized = optimize(graph) if config.fuse else simplify_graph(graph)

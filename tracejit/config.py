@@ -10,8 +10,6 @@ from pathlib import Path
 
 from tracejit.errors import ArgumentError
 
-TARGETS = ("cpu", "cuda", "cuda-emu")
-
 
 @dataclass(frozen=True)
 class Config:
@@ -20,8 +18,8 @@ class Config:
     Nothing below the entry points reads the environment: they call `Config.from_environment()` once and pass
     the value on, changed with `dataclasses.replace` where the user asks for something else.
 
-    >>> Config(fuse=False).target
-    'cpu'
+    >>> Config(fuse=False).literal_limit
+    4
     """
 
     cache_dir: Path | None = None
@@ -33,22 +31,13 @@ class Config:
     fuse: bool = True
     """Join equations into kernels; False runs one kernel per equation, to tell a fusion bug from another."""
 
-    target: str = "cpu"
-    """Where kernels run: `cpu`, `cuda`, or `cuda-emu`, which runs the CUDA kernels in lockstep on the CPU."""
-
     literal_limit: int = 4
     """Extents up to this many elements are written into the code; longer ones are run-time sizes."""
 
-    def __post_init__(self) -> None:
-        if self.target not in TARGETS:
-            raise ArgumentError(
-                f"target {self.target!r} is not known", hint=f"use one of {', '.join(TARGETS)}"
-            )
-
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
-        """The defaults, changed by `TRACEJIT_CACHE_DIR` (empty: memory only), `TRACEJIT_CACHE_LIMIT` (bytes),
-        `TRACEJIT_FUSE` (0 or 1) and `TRACEJIT_TARGET`.
+        """The defaults, changed by `TRACEJIT_CACHE_DIR` (empty: memory only), `TRACEJIT_CACHE_LIMIT` (bytes)
+        and `TRACEJIT_FUSE` (0 runs every function unfused).
 
         >>> Config.from_environment({"TRACEJIT_CACHE_DIR": "", "TRACEJIT_FUSE": "0"}).fuse
         False
@@ -59,7 +48,6 @@ class Config:
             cache_dir=_user_cache_dir(variables) if folder is None else Path(folder) if folder else None,
             cache_limit_bytes=_whole_number(variables, "TRACEJIT_CACHE_LIMIT", cls.cache_limit_bytes),
             fuse=bool(_whole_number(variables, "TRACEJIT_FUSE", 1)),
-            target=variables.get("TRACEJIT_TARGET", cls.target),
         )
 
 
