@@ -15,14 +15,26 @@ from tracejit.ir import evaluate, verify
 
 Call = tuple[str, Callable[..., Any], tuple[Any, ...]]
 
+# NumPy 2.2, the last for Python 3.10, refuses these or gives another dtype; we give what it gives today.
+CHANGED_SINCE_2_2 = frozenset(
+    {"joining-pad-dict", "linalg-norm-empty-inf", "transcendental-power-strong-exponent"}
+)
+IS_OLD = np.lib.NumpyVersion(np.__version__) < "2.3.0"
+
 
 def _rows() -> list[Any]:
-    return [
-        pytest.param(call, args, id=f"{module.__name__.rpartition('.')[2].removesuffix('_calls')}-{name}")
-        for module in modules_of(tests.ops.conformance)
-        if module.__name__.endswith("_calls")
-        for name, call, args in module.CALLS
-    ]
+    found: list[Any] = []
+    for module in modules_of(tests.ops.conformance):
+        if module.__name__.endswith("_calls"):
+            group = module.__name__.rpartition(".")[2].removesuffix("_calls")
+            found += [_row(f"{group}-{name}", call, args) for name, call, args in module.CALLS]
+    return found
+
+
+def _row(name: str, call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    is_changed = IS_OLD and name in CHANGED_SINCE_2_2
+    marks = [pytest.mark.skip(reason="NumPy 2.2 differs from later releases here")] if is_changed else []
+    return pytest.param(call, args, id=name, marks=marks)
 
 
 def assert_same(got: Any, expected: Any) -> None:
