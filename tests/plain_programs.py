@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tracejit.codegen import scalar_library
+from tracejit.codegen import numba_source, scalar_library
 from tracejit.codegen.scalar_library import FLOAT_DTYPES, INTEGER_DTYPES, Memory
+from tracejit.runtime import executable
 from tracejit.runtime.abi import DATA_OFFSET, offsets_hold
 
 DTYPES = {**INTEGER_DTYPES, **FLOAT_DTYPES, "bool": "uint8"}
@@ -92,6 +93,7 @@ def plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     original = scalar_library.plain_namespace
     checked = {f"ptr_{short}": _pointer(dtype) for short, dtype in DTYPES.items()}
     monkeypatch.setattr(scalar_library, "plain_namespace", lambda: {**original(), **checked})
+    monkeypatch.setattr(executable, "llvm", numba_source)  # the readable source in place of LLVM's
     monkeypatch.setattr(
-        "tracejit.runtime.executable.get_program", lambda source, config: (PlainProgram(source), "memory")
+        executable, "get_program", lambda source, config, language: (PlainProgram(source), "memory")
     )

@@ -21,11 +21,11 @@ MEMORY = Config(cache_dir=None)
 
 
 def source_of(function: Callable[..., Any], *arguments: Any, config: Config = MEMORY) -> str:
-    """The kernels of a function for some arguments, without comments."""
+    """The kernels of a function for some arguments as both printers write them, without comments."""
     record = record_call(function, arguments, {})
     executable = run_stages(record.graph, record.fuse, config).executable
-    text = executable.print(tuple(bool(np.asarray(a).flags.c_contiguous) for a in record.arrays)).text
-    return re.sub(r" *#.*", "", text)
+    layout = tuple(bool(np.asarray(a).flags.c_contiguous) for a in record.arrays)
+    return re.sub(r" *#.*", "", executable.print(layout).text) + executable.print(layout, "llvm").text
 
 
 def classify(w: Any, b: Any, x: Any, y: Any) -> Any:

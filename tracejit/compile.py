@@ -72,13 +72,19 @@ def compile_stages(stages: Stages, arrays: Sequence[Any]) -> Compiled:
     """Print and compile, or find, the kernels that a call with `arrays` runs."""
     layout = tuple(bool(np.asarray(x).flags.c_contiguous) for x in arrays)
     times = [time.perf_counter()]
-    text = stages.executable.print(layout).text
+    executable = stages.executable
+    text = executable.print(layout, executable.config.printer)
     times.append(time.perf_counter())
     if not stages.program.kernels:
         return Compiled("", None, None, {"print": times[1] - times[0]})
-    native, origin = get_program(text, stages.executable.config)
+    native, origin = get_program(text.text, executable.config, text.language)
     times.append(time.perf_counter())
-    return Compiled(text, native, origin, {"print": times[1] - times[0], "compile": times[2] - times[1]})
+    return Compiled(
+        executable.print(layout).text,
+        native,
+        origin,
+        {"print": times[1] - times[0], "compile": times[2] - times[1]},
+    )
 
 
 def compile_graph(graph: Graph, fuse: bool = True, config: Config | None = None) -> Executable:

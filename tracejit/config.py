@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tracejit.errors import ArgumentError
 
@@ -34,10 +35,14 @@ class Config:
     literal_limit: int = 4
     """Extents up to this many elements are written into the code; longer ones are run-time sizes."""
 
+    printer: Literal["llvm", "numba"] = "llvm"
+    """What kernels are compiled from: vector LLVM IR, or the readable source, by way of Numba."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
         """The defaults, changed by `TRACEJIT_CACHE_DIR` (empty: memory only), `TRACEJIT_CACHE_LIMIT` (bytes)
-        and `TRACEJIT_FUSE` (0 runs every function unfused).
+        `TRACEJIT_FUSE` (0 runs every function unfused) and `TRACEJIT_PRINTER` ("numba" compiles the readable
+        source).
 
         >>> Config.from_environment({"TRACEJIT_CACHE_DIR": "", "TRACEJIT_FUSE": "0"}).fuse
         False
@@ -48,7 +53,14 @@ class Config:
             cache_dir=_user_cache_dir(variables) if folder is None else Path(folder) if folder else None,
             cache_limit_bytes=_whole_number(variables, "TRACEJIT_CACHE_LIMIT", cls.cache_limit_bytes),
             fuse=bool(_whole_number(variables, "TRACEJIT_FUSE", 1)),
+            printer=_printer(variables.get("TRACEJIT_PRINTER", cls.printer)),
         )
+
+
+def _printer(name: str) -> Literal["llvm", "numba"]:
+    if name not in ("llvm", "numba"):
+        raise ArgumentError(f"TRACEJIT_PRINTER={name!r} is neither 'llvm' nor 'numba'")
+    return "llvm" if name == "llvm" else "numba"
 
 
 def _whole_number(variables: Mapping[str, str], name: str, default: int) -> int:

@@ -12,9 +12,10 @@ import pytest
 
 from tests.golden_programs import PROGRAMS
 from tracejit.api.record import record_call
-from tracejit.codegen.numba_source import ProgramText
+from tracejit.codegen import numba_source
 from tracejit.codegen.program import build_program
 from tracejit.codegen.scalar_library import plain_program
+from tracejit.codegen.table import ProgramText
 from tracejit.compile import run_stages
 from tracejit.config import Config
 from tracejit.ir import Graph, evaluate
@@ -48,7 +49,8 @@ def print_kernels(text: str, layout: tuple[bool, ...] | None = None) -> ProgramT
 
 def in_plain_python(executable: Executable, arrays: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     with monkeypatch.context() as patch:
-        patch.setattr(runtime, "get_program", lambda source, config: (Plain(source), "memory"))
+        patch.setattr(runtime, "llvm", numba_source)
+        patch.setattr(runtime, "get_program", lambda source, config, language: (Plain(source), "memory"))
         executable.bound.clear()
         return executable(arrays)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,9 +18,10 @@ from tracejit.config import Config
 from tracejit.ir import evaluate
 from tracejit.schedule import fusion
 
+Printer = Literal["llvm", "numba"]
 SEEDS = st.integers(0, 2**40)
 law = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
-native_law = settings(max_examples=15)
+native_law = settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
 
 
 def program_of(seed: int, gradient: bool, steps: int = 20) -> Program | None:
@@ -25,14 +29,14 @@ def program_of(seed: int, gradient: bool, steps: int = 20) -> Program | None:
     return random_program(lambda n: int(rng.integers(n)), gradient=gradient, steps=steps)
 
 
-def check_fused_and_unfused(program: Program | None) -> None:
+def check_fused_and_unfused(program: Program | None, printers: tuple[Printer, ...] = ("llvm",)) -> None:
     """Nothing is written into arguments either."""
     if program is None or not program.is_tame:
         return
     before = [a.copy() for a in program.arrays]
     expected = evaluate(program.graph, program.arrays)
-    for fuse in (True, False):
-        executable = run_stages(program.graph, fuse, Config(cache_dir=None)).executable
+    for fuse, printer in itertools.product((True, False), printers):
+        executable = run_stages(program.graph, fuse, Config(cache_dir=None, printer=printer)).executable
         check_same(program, executable(program.arrays), expected)
     for array, copy in zip(program.arrays, before, strict=True):
         np.testing.assert_array_equal(array, copy)
@@ -54,8 +58,14 @@ def test_gradients_fused_are_unfused_are_evaluated(seed: int) -> None:
 
 @native_law
 @given(SEEDS, st.booleans())
-def test_machine_code_does_what_the_evaluator_does(seed: int, gradient: bool) -> None:
-    check_fused_and_unfused(program_of(seed, gradient, steps=12))
+def test_vector_code_does_what_the_evaluator_does(seed: int, gradient: bool) -> None:
+    check_fused_and_unfused(program_of(seed, gradient, steps=12), ("llvm",))
+
+
+@settings(native_law, max_examples=15)
+@given(SEEDS, st.booleans())
+def test_both_printers_do_what_the_evaluator_does(seed: int, gradient: bool) -> None:
+    check_fused_and_unfused(program_of(seed, gradient, steps=12), ("llvm", "numba"))
 
 
 @pytest.mark.usefixtures("plain_kernels")

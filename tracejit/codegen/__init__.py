@@ -3,7 +3,8 @@
 Enters: a `Schedule`. Leaves: a `Program` (kernels, arrays, memory plan) and its text for one set of layouts.
 """
 
-from tracejit.codegen.numba_source import ProgramText, print_program
+from tracejit.codegen import llvm, numba_source
 from tracejit.codegen.program import Program, build_program
+from tracejit.codegen.table import ProgramText
 
-__all__ = ["Program", "ProgramText", "build_program", "print_program"]
+__all__ = ["Program", "ProgramText", "build_program", "llvm", "numba_source"]

@@ -6,9 +6,9 @@ holds object addresses, sizes and strides, `fp` constants, so that the text is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -24,16 +24,15 @@ from tracejit.codegen.loops import (
     Loop,
     Reset,
     Scalar,
-    Statement,
     Store,
-    guards_of,
     neutral,
     walk,
 )
-from tracejit.codegen.pieces import Piece, choices, cut_loop, guards_around
+from tracejit.codegen.nest import NestPrinter, handled
 from tracejit.codegen.symbols import Symbols
+from tracejit.codegen.table import KernelText, ProgramText, Slot, arrange
 from tracejit.ir import DTYPE_NAMES, Source
-from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, Quotient, Remainder, strongest
+from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, Quotient, Remainder
 
 INDENT = "    "
 INFIX = {
@@ -57,42 +56,20 @@ IN_MATH = frozenset(
 )
 
 
-Range = tuple[str, str, Mapping[Guard, bool]]  # first and last iteration as text, what is known in between
-
-
-@dataclass(frozen=True)
-class KernelText:
-    """A printed kernel: its function text and its arguments in order.
-
-    strides: `(buffer, dimension)` pairs whose element strides are arguments
-    symbols: names of sizes and constants
-    """
-
-    kernel: Kernel
-    text: str
-    strides: tuple[tuple[Buffer, int], ...]
-    symbols: tuple[str, ...]
-
-
-class KernelPrinter:
-    """Prints one kernel. `strided` holds the buffers that are not contiguous in row-major order."""
+class KernelPrinter(NestPrinter[str]):
+    """Prints one kernel as Python."""
 
     def __init__(self, kernel: Kernel, symbols: Symbols, strided: set[Buffer]) -> None:
-        self.kernel = kernel
-        self.symbols = symbols
-        self.strided = strided
-        self.names: dict[Any, str] = {}
+        super().__init__(kernel, symbols, strided)
         self.axis_names: dict[int, str] = {}
-        self.strides: dict[tuple[Buffer, int], str] = {}
         self.lines: list[str] = []
-        self.known: dict[Guard, bool] = {}  # what the pieces of the loops around tell
-        self.settled: dict[Scalar, bool] = {}  # conditions that follow from it
         self.counters: dict[str, int] = {}
         self.last_source: Source | None = None
+        self.depth = 1
 
     def run(self) -> KernelText:
         self.symbols.start_kernel()
-        self.block(self.kernel.body, 1)
+        self.block(self.kernel.body)
         strides = tuple(self.strides)
         symbols = tuple(self.symbols.used)
         arguments = [b.name for b in self.kernel.buffers]
@@ -105,53 +82,26 @@ class KernelPrinter:
 
     # --- statements -----------------------------------------------------------------------------------
 
-    def put(self, depth: int, text: str, source: Source | None = None) -> None:
-        line = INDENT * depth + text
+    def put(self, deeper: int, text: str, source: Source | None = None) -> None:
+        line = INDENT * (self.depth + deeper) + text
         if source is not None and source != self.last_source:
             text = source.text
             line = f"{line:<48}  # {source}  {text if len(text) <= 60 else text[:57] + '...'}"
             self.last_source = source
         self.lines.append(line.rstrip())
 
-    def block(self, body: Sequence[Statement], depth: int) -> None:
-        for statement in body:
-            self.statement(statement, depth)
-        if not body:
-            self.put(depth, "pass")
+    @cached_property
+    def _handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        return handled(self)
 
-    def statement(self, statement: Statement, depth: int) -> None:
-        handlers: Mapping[type, Callable[[Any, int], None]] = {
-            Compute: self.compute,
-            Load: self.load,
-            CheckIndex: self.check_index,
-            Store: self.store,
-            Reset: self.reset,
-            Accumulate: self.accumulate,
-            Fill: self.fill,
-            Combine: self.combine,
-            Loop: self.loop,
-        }
-        print_it = cast("Callable[[Any, int], None]", handlers[type(statement)])
-        print_it(statement, depth)
+    def handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        return self._handlers
 
-    def compute(self, s: Compute, depth: int) -> None:
+    def compute(self, s: Compute) -> None:
         if not self.settle(s.scalar):
-            self.put(depth, f"{self.define(s.scalar)} = {self.expression(s.scalar)}", s.source)
+            self.put(0, f"{self.define(s.scalar)} = {self.expression(s.scalar)}", s.source)
 
-    def settle(self, scalar: Scalar) -> bool:
-        """Is the scalar a condition that is decided here, or a selection by one, that needs no line?"""
-        if scalar.op == "guard" and (self.fails(scalar.args) or not self.undecided(scalar.args)):
-            self.settled[scalar] = not self.fails(scalar.args)
-            return True
-        if scalar.op != "select" or scalar.args[0] not in self.settled:
-            return False
-        chosen = scalar.args[1 if self.settled[scalar.args[0]] else 2]
-        if chosen.op == "const" and chosen.dtype.kind == "b":
-            self.settled[scalar] = bool(chosen.args[0])
-        self.names[scalar] = self.value(chosen)
-        return True
-
-    def load(self, s: Load, depth: int) -> None:
+    def load(self, s: Load) -> None:
         zero = self.typed(0, s.buffer.dtype)
         if self.fails(s.guards):
             self.names[s.scalar] = zero
@@ -162,63 +112,61 @@ class KernelPrinter:
         guards = self.undecided(s.guards)
         if guards:
             text = f"{text} if {self.conditions(guards)} else {zero}"
-        self.put(depth, f"{self.define(s.scalar)} = {text}", s.source)
+        self.put(0, f"{self.define(s.scalar)} = {text}", s.source)
 
-    def check_index(self, s: CheckIndex, depth: int) -> None:
+    def check_index(self, s: CheckIndex) -> None:
         name, operand, extent = self.define(s.scalar), self.value(s.operand), self.symbols.size(s.extent)
-        self.put(depth, f"{name} = to_i64({operand})", s.source)
-        self.put(depth, f"if {name} < 0:")
-        self.put(depth + 1, f"{name} += {extent}")
-        self.put(depth, f"if {name} < 0 or {name} >= {extent}:")
-        self.put(depth + 1, f"status[0] = {self.symbols.check(s)}")
-        self.put(depth + 1, f"{name} = 0")
+        self.put(0, f"{name} = to_i64({operand})", s.source)
+        self.put(0, f"if {name} < 0:")
+        self.put(1, f"{name} += {extent}")
+        self.put(0, f"if {name} < 0 or {name} >= {extent}:")
+        self.put(1, f"status[0] = {self.symbols.check(s)}")
+        self.put(1, f"{name} = 0")
 
-    def store(self, s: Store, depth: int) -> None:
+    def store(self, s: Store) -> None:
         value = self.value(s.value)
         if s.buffer.dtype.kind == "b":
             value = f"to_u8({value})"
-        self.put(depth, f"{self.memory(s.buffer, s.index)} = {value}")
+        self.put(0, f"{self.memory(s.buffer, s.index)} = {value}")
 
-    def reset(self, s: Reset, depth: int) -> None:
+    def reset(self, s: Reset) -> None:
         name = self.fresh("acc")
         self.names[s.accumulator] = name
         reducer = s.accumulator.reducer
-        self.put(depth, f"{name} = {self.typed(neutral(reducer, s.accumulator.dtype), s.accumulator.dtype)}")
+        self.put(0, f"{name} = {self.typed(neutral(reducer, s.accumulator.dtype), s.accumulator.dtype)}")
         if reducer.startswith("arg"):
-            self.put(depth, f"{name}_at = 0")
-            self.put(depth, f"{name}_first = True")
+            self.put(0, f"{name}_at = 0")
+            self.put(0, f"{name}_first = True")
 
-    def accumulate(self, s: Accumulate, depth: int) -> None:
+    def accumulate(self, s: Accumulate) -> None:
         name, value, reducer = self.names[s.accumulator], self.value(s.value), s.accumulator.reducer
         if not reducer.startswith("arg"):
-            self.put(depth, f"{name} = {self.combined(reducer, name, value, s.accumulator.dtype)}", s.source)
+            self.put(0, f"{name} = {self.combined(reducer, name, value, s.accumulator.dtype)}", s.source)
             return
         assert s.position is not None
         better = f"{value} {'>' if reducer == 'argmax' else '<'} {name}"
         if s.accumulator.dtype.kind == "f":
             better = f"({better} or {value} != {value}) and {name} == {name}"
-        self.put(depth, f"if {name}_first or {better}:", s.source)
-        self.put(depth + 1, f"{name} = {value}")
-        self.put(depth + 1, f"{name}_at = {self.index(s.position)}")
-        self.put(depth + 1, f"{name}_first = False")
+        self.put(0, f"if {name}_first or {better}:", s.source)
+        self.put(1, f"{name} = {value}")
+        self.put(1, f"{name}_at = {self.index(s.position)}")
+        self.put(1, f"{name}_first = False")
 
-    def fill(self, s: Fill, depth: int) -> None:
+    def fill(self, s: Fill) -> None:
         count = 1
         for n in s.buffer.shape:
             count *= n
         value = self.typed(neutral(s.reducer, s.buffer.dtype), s.buffer.dtype)
-        self.put(depth, f"for i in range({self.symbols.size(count)}):")
-        self.put(
-            depth + 1, f"{s.buffer.name}[i] = {f'to_u8({value})' if s.buffer.dtype.kind == 'b' else value}"
-        )
+        self.put(0, f"for i in range({self.symbols.size(count)}):")
+        self.put(1, f"{s.buffer.name}[i] = {f'to_u8({value})' if s.buffer.dtype.kind == 'b' else value}")
 
-    def combine(self, s: Combine, depth: int) -> None:
+    def combine(self, s: Combine) -> None:
         place = self.memory(s.buffer, s.index)
         old = f"({place} != 0)" if s.buffer.dtype.kind == "b" else place
         text = self.combined(s.reducer, old, self.value(s.value), s.buffer.dtype)
         if s.buffer.dtype.kind == "b":
             text = f"to_u8({text})"
-        self.put(depth, f"{place} = {text}", s.source)
+        self.put(0, f"{place} = {text}", s.source)
 
     def combined(self, reducer: str, old: str, value: str, dtype: np.dtype[Any]) -> str:
         names = {"sum": "sum_step", "prod": "prod_step", "max": "maximum", "min": "minimum"}
@@ -233,44 +181,32 @@ class KernelPrinter:
 
     # --- loops ----------------------------------------------------------------------------------------
 
-    def loop(self, s: Loop, depth: int) -> None:
+    def loop(self, s: Loop) -> None:
         """A loop, in pieces where guards on its counter are decided."""
-        is_outer = any(isinstance(x, Loop) for x in s.body)
-        guards = self.undecided(choices(s) if is_outer else dict.fromkeys(guards_of(s.body)))
-        pieces = cut_loop(s, guards)
-        around = [] if is_outer else guards_around(s, guards)
-        if around:
-            longest = max(pieces, key=lambda p: p.high - p.low)
-            ranges = self.under(around, s, longest, depth)
-        else:
-            ranges = [(self.symbols.size(p.low), self.symbols.size(p.high), p.known) for p in pieces]
-        self.copies(s, ranges, depth)
-
-    def under(self, around: Sequence[Guard], s: Loop, longest: Piece, depth: int) -> list[Range]:
-        """Ranges of which the middle one is empty unless the guards on outer loops hold."""
+        cut = self.cut(s)
+        if not cut.around:
+            sizes = self.symbols.size
+            for low, high, known in [(sizes(p.low), sizes(p.high), p.known) for p in cut.pieces]:
+                self.copy(s, low, high, known)
+            return
         first, last, extent = self.fresh("low"), self.fresh("high"), self.symbols.size(s.extent)
-        self.put(depth, f"{first}, {last} = {extent}, {extent}")
-        self.put(depth, f"if {self.conditions(strongest(around))}:")
-        low, high = self.symbols.size(longest.low), self.symbols.size(longest.high)
-        self.put(depth + 1, f"{first}, {last} = {low}, {high}")
-        known = {**longest.known, **dict.fromkeys(around, True)}
-        return [("0", first, {}), (first, last, known), (last, extent, {})]
+        self.put(0, f"{first}, {last} = {extent}, {extent}")
+        self.put(0, f"if {self.conditions(cut.tested)}:")
+        low, high = self.symbols.size(cut.longest.low), self.symbols.size(cut.longest.high)
+        self.put(1, f"{first}, {last} = {low}, {high}")
+        self.copy(s, "0", first, {})
+        self.copy(s, first, last, cut.known)
+        self.copy(s, last, extent, {})
 
-    def copies(self, s: Loop, ranges: Sequence[Range], depth: int) -> None:
-        """The loop once for each range, printed with what is known there."""
-        for low, high, known in ranges:
-            bounds = high if low == "0" else f"{low}, {high}"
-            self.put(depth, f"for {self.name_axis(s.axis)} in range({bounds}):")
-            outside = self.known, self.settled
-            self.known, self.settled = {**self.known, **known}, dict(self.settled)
-            self.block(s.body, depth + 1)
-            self.known, self.settled = outside
-
-    def undecided(self, guards: Iterable[Guard]) -> list[Guard]:
-        return [g for g in guards if g not in self.known]
-
-    def fails(self, guards: Iterable[Guard]) -> bool:
-        return any(self.known.get(g) is False for g in guards)
+    def copy(self, s: Loop, low: str, high: str, known: Mapping[Guard, bool]) -> None:
+        """The loop over one range, printed with what is known there."""
+        bounds = high if low == "0" else f"{low}, {high}"
+        self.put(0, f"for {self.name_axis(s.axis)} in range({bounds}):")
+        self.depth += 1
+        self.with_known(known, lambda: self.block(s.body))
+        if not s.body:
+            self.put(0, "pass")
+        self.depth -= 1
 
     # --- expressions ----------------------------------------------------------------------------------
 
@@ -394,9 +330,6 @@ class KernelPrinter:
             self.axis_names[axis] = "ijklmnpq"[count] if count < 8 else f"i{count}"
         return self.axis_names[axis]
 
-    def stride(self, buffer: Buffer, dimension: int) -> str:
-        return self.strides.setdefault((buffer, dimension), f"{buffer.name}_s{dimension}")
-
 
 def describe_buffers(kernel: Kernel) -> list[str]:
     """A line for each array: what it is and whether the kernel reads or writes it."""
@@ -408,32 +341,6 @@ def describe_buffers(kernel: Kernel) -> list[str]:
         rank = "[" + ",".join(":" * len(buffer.shape)) + "]" if buffer.shape else ""
         lines.append(f"{' and '.join(use)} {kind}{buffer.name}: {DTYPE_NAMES[buffer.dtype]}{rank}")
     return lines
-
-
-Slot = tuple[Any, ...]
-
-# Slots that change from call to call stand first in the table, strides behind the others: a call packs them
-# and appends the rest.
-DYNAMIC = ("array", "workspace", "status", "stride")
-
-
-@dataclass(frozen=True)
-class ProgramText:
-    """A printed program and the layout of its two argument tables.
-
-    slots: what each entry of `ip` after the first (the segment) holds: ("array", buffer) the address of the
-        array object, ("workspace",), ("status",), ("stride", buffer, dimension) in elements, and
-        those that are the same at each call: ("temp", buffer) a byte offset in the workspace, ("size", value)
-    dynamic: how many of them, from the front, change from call to call
-    constants: what `fp` holds
-    checks: the index checks, in the order of the numbers that they leave in the status word
-    """
-
-    text: str
-    slots: tuple[Slot, ...]
-    dynamic: int
-    constants: tuple[float, ...]
-    checks: tuple[CheckIndex, ...]
 
 
 def print_program(
@@ -450,10 +357,7 @@ def print_program(
     """
     symbols = Symbols(literal_limit)
     texts = [[KernelPrinter(k, symbols, strided).run() for k in segment] for segment in segments]
-    used: dict[Slot, None] = {}
-    for text in (t for segment in texts for t in segment):
-        used.update(dict.fromkeys(_slots_of(text, symbols, resident)))
-    slots = sorted(used, key=lambda s: (s[0] not in DYNAMIC, s[0] == "stride"))
+    slots, dynamic = arrange(texts, symbols, resident)
     place = {slot: f"ip[{k}]" for k, slot in enumerate(slots, start=1)}
     lines = ["def program(ip, fp):"]
     for number, segment in enumerate(texts):
@@ -467,21 +371,9 @@ def print_program(
     # No two arrays of a kernel overlap where one is written: outputs and temporaries are fresh.
     names = "".join(f"{text.kernel.name!r}, " for segment in texts for text in segment)
     module = "\n\n\n".join([f"NOALIAS = ({names.rstrip()})", *functions, "\n".join(lines)]) + "\n"
-    dynamic = sum(s[0] in DYNAMIC for s in slots)
-    return ProgramText(module, tuple(slots), dynamic, tuple(symbols.constants), tuple(symbols.checks))
-
-
-def _slots_of(text: KernelText, symbols: Symbols, resident: set[Buffer]) -> Iterator[Slot]:
-    """The table entries that a kernel's arguments need."""
-    for buffer in text.kernel.buffers:
-        if buffer in resident:
-            yield from (("workspace",), ("temp", buffer))
-        else:
-            yield ("array", buffer)
-    yield from (("stride", *s) for s in text.strides)
-    yield from (("size", symbols.sizes[int(name[1:])]) for name in text.symbols if name[0] == "s")
-    if text.kernel.checks_indices:
-        yield ("status",)
+    return ProgramText(
+        "numba", module, tuple(slots), dynamic, tuple(symbols.constants), tuple(symbols.checks)
+    )
 
 
 def _arguments(

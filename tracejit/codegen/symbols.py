@@ -45,15 +45,12 @@ class Symbols:
             return str(bool(value))
         short = f"{dtype.kind}{8 * dtype.itemsize}"
         if dtype.kind in "iu":
-            number = int(value)
-            text = str(number) if number in (-1, 0, 1) or abs(number) >= 2**62 else self.size(number)
+            text = str(int(value)) if stays_literal(value) else self.size(int(value))
             return f"to_{short}({text})"
         if not np.isfinite(value):
             text = {"inf": "math.inf", "-inf": "-math.inf"}.get(str(float(value)), "math.nan")
-        elif value in (-1.0, 0.0, 1.0):
-            text = repr(float(value))
         else:
-            text = self._float(value)
+            text = repr(float(value)) if stays_literal(value) else self.float_name(value)
         return text if dtype == np.float64 else f"to_{short}({text})"
 
     def check(self, statement: Any) -> int:
@@ -62,7 +59,8 @@ class Symbols:
             self.checks.append(statement)
         return self.checks.index(statement) + 1
 
-    def _float(self, value: np.generic) -> str:
+    def float_name(self, value: np.generic) -> str:
+        """The name of a float constant, whose value goes into the table."""
         key = (value.dtype.str, value.tobytes())
         if key not in self._constant_names:
             self._constant_names[key] = f"c{len(self.constants)}"
@@ -72,3 +70,14 @@ class Symbols:
     def _use(self, name: str) -> str:
         self.used[name] = None
         return name
+
+
+def stays_literal(value: np.generic) -> bool:
+    """Is a constant part of the text: 0, 1, -1, a truth value, inf, nan, or an integer near 64 bits?
+
+    >>> stays_literal(np.float32(1)), stays_literal(np.float64(0.5)), stays_literal(np.int8(3))
+    (True, False, False)
+    """
+    if value.dtype.kind == "b" or (value.dtype.kind == "f" and not np.isfinite(value)):
+        return True
+    return value in (-1, 0, 1) or (value.dtype.kind in "iu" and abs(int(value)) >= 2**62)

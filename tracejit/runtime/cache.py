@@ -28,9 +28,11 @@ from tracejit.runtime import native, stats
 from tracejit.runtime.native import MissingSymbolError, NativeProgram, Record
 
 Origin = Literal["memory", "disk", "compiled"]
+Language = Literal["llvm", "numba"]
 
 MAGIC = b"tracejit object code 1\n"
 SUFFIX = ".tjo"
+SOURCES: dict[Language, str] = {"llvm": ".ll", "numba": ".py"}  # of the text that is kept beside the code
 _STALE_SECONDS = 3600.0  # a temporary file this old was left behind by a process that died
 
 _programs: dict[str, NativeProgram] = {}
@@ -43,8 +45,10 @@ class DamagedEntryError(Exception):
     """An entry that is not what this version wrote for this key; the message says why."""
 
 
-def get_program(source: str, config: Config | None = None) -> tuple[NativeProgram, Origin]:
-    """The program that kernel source describes, and where it came from.
+def get_program(
+    source: str, config: Config | None = None, language: Language = "numba"
+) -> tuple[NativeProgram, Origin]:
+    """The program that kernel source, or the text of an LLVM module, describes, and where it came from.
 
     Many threads asking for one source compile it once. `config` names the folder and its size limit;
     without it the environment does.
@@ -54,7 +58,7 @@ def get_program(source: str, config: Config | None = None) -> tuple[NativeProgra
     >>> get_program(source + "  # the same program", Config())[1]
     'memory'
     """
-    key = program_key(source)
+    key = program_key(source, language)
     found = _programs.get(key)
     if found is not None:
         stats.record("hits")
@@ -65,7 +69,7 @@ def get_program(source: str, config: Config | None = None) -> tuple[NativeProgra
             if found is not None:
                 stats.record("hits")
                 return found, "memory"
-            program, origin = _load_or_compile(source, key, config or Config.from_environment())
+            program, origin = _load_or_compile(source, language, key, config or Config.from_environment())
             _programs[key] = program
             return program, origin
     finally:
@@ -90,17 +94,19 @@ def _lock_of(key: str) -> threading.Lock:
         return _key_locks.setdefault(key, threading.Lock())
 
 
-def _load_or_compile(source: str, key: str, config: Config) -> tuple[NativeProgram, Origin]:
+def _load_or_compile(
+    source: str, language: Language, key: str, config: Config
+) -> tuple[NativeProgram, Origin]:
     folder = _usable_folder(config.cache_dir)
     program, problem = _load_entry(folder, key) if folder is not None else (None, None)
     if program is not None:
         stats.record("disk_hits")
         return program, "disk"
-    record = native.compile_source(source)
+    record = (native.compile_llvm if language == "llvm" else native.compile_source)(source)
     stats.record("compiles")
     stats.record("compile_seconds", record.compile_seconds)
     if folder is not None:
-        _store_entry(folder, key, record, source, config.cache_limit_bytes)
+        _store_entry(folder, key, record, source, SOURCES[language], config.cache_limit_bytes)
     if problem is not None:
         warnings.warn(problem, CacheWarning, stacklevel=4)
     return native.load(record), "compiled"
@@ -109,13 +115,13 @@ def _load_or_compile(source: str, key: str, config: Config) -> tuple[NativeProgr
 # Keys -------------------------------------------------------------------------------------------------------
 
 
-def program_key(source: str) -> str:
+def program_key(source: str, language: Language = "numba") -> str:
     """The name of a program: a hash of its text without comments, and of all else that its code depends on.
 
     >>> program_key("x = 1  # one") == program_key("x = 1")
     True
     """
-    digest = hashlib.sha256(strip_comments(source).encode())
+    digest = hashlib.sha256((strip_comments(source) if language == "numba" else source).encode())
     digest.update(_environment_key().encode())
     return digest.hexdigest()
 
@@ -224,9 +230,9 @@ def _load_entry(folder: Path, key: str) -> tuple[NativeProgram | None, str | Non
     return None, f"the cached program {path.name} was discarded and is compiled again: {reason}"
 
 
-def _store_entry(folder: Path, key: str, record: Record, source: str, limit: int) -> None:
+def _store_entry(folder: Path, key: str, record: Record, source: str, suffix: str, limit: int) -> None:
     try:
-        _write(folder / f"{key}.py", source.encode())
+        _write(folder / (key + suffix), source.encode())
         _write(folder / (key + SUFFIX), encode_record(record, key))
         _prune(folder, limit)
     except OSError as error:
@@ -260,7 +266,7 @@ def _prune(folder: Path, limit: int) -> None:
     oldest = sorted(groups.items(), key=lambda item: max(status.st_mtime for _, status in item[1]))
     for name, files in oldest:
         stale = name.startswith(".new-") and now - files[0][1].st_mtime > _STALE_SECONDS
-        ours = all(path.suffix in (SUFFIX, ".py") for path, _ in files)
+        ours = all(path.suffix in (SUFFIX, *SOURCES.values()) for path, _ in files)
         if stale or (ours and total > limit):
             for path, status in files:
                 with suppress(OSError):

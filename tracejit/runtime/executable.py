@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.codegen.loops import Buffer
-from tracejit.codegen.numba_source import ProgramText, print_program
+from tracejit.codegen import llvm, numba_source
+from tracejit.codegen.loops import Buffer, Compute, walk
 from tracejit.codegen.program import LibraryCall, Program, Segment
+from tracejit.codegen.table import ProgramText
 from tracejit.config import Config
 from tracejit.errors import IndexOutOfBoundsError
 from tracejit.ir import Atom, Const, Var
@@ -160,8 +161,11 @@ class Executable:
     def bind(self, layout: tuple[bool, ...]) -> Bound:
         """Print the program for one set of layouts, compile or find it, and lay out its table."""
         program = self.program
-        text = self.print(layout)
-        native = get_program(text.text, self.config)[0] if program.kernels else None
+        has_digamma = any(
+            isinstance(s, Compute) and s.scalar.op == "digamma" for k in program.kernels for s in walk(k.body)
+        )
+        text = self.print(layout, "numba" if has_digamma else self.config.printer)
+        native = get_program(text.text, self.config, text.language)[0] if program.kernels else None
         arrays = (*program.inputs, *program.outputs)
         handle = {v: k for k, v in enumerate(arrays)}
         special = {"workspace": len(arrays), "status": len(arrays) + 1}
@@ -183,8 +187,8 @@ class Executable:
             any(s[0] == "status" for s in dynamic),
         )
 
-    def print(self, layout: tuple[bool, ...]) -> ProgramText:
-        """The source for one set of layouts."""
+    def print(self, layout: tuple[bool, ...], printer: str = "numba") -> ProgramText:
+        """The source for one set of layouts: what is compiled, or the readable form."""
         program = self.program
         strided: set[Buffer] = {
             program.buffers[v]
@@ -192,6 +196,7 @@ class Executable:
             if v in program.buffers and not contiguous
         }
         segments = [c.kernels for c in program.calls if isinstance(c, Segment)]
+        print_program = llvm.print_program if printer == "llvm" else numba_source.print_program
         return print_program(segments, strided, set(program.offsets), DATA_OFFSET, self.config.literal_limit)
 
     def index_error(self, bound: Bound, number: int) -> IndexOutOfBoundsError:

@@ -127,7 +127,7 @@ def compile_source(source: str) -> Record:
 
         with LOCK:
             text = numba_pipeline.lower_source(source, filename)
-            return _emit(text, started)
+            return _emit(text, started, _optimise)
     except Exception as error:
         raise InternalError(_explain(source, filename, error)) from None
 
@@ -137,28 +137,52 @@ def compile_llvm(text: str) -> Record:
     started = time.perf_counter()
     try:
         with LOCK:
-            return _emit(text, started)
+            return _emit(text, started, _tidy)
     except Exception as error:
         raise InternalError(f"LLVM refused a generated module: {_first_lines(str(error), 10)}") from None
 
 
-def _emit(text: str, started: float) -> Record:
+def _emit(text: str, started: float, passes: Callable[[Any, Any], None]) -> Record:
     import llvmlite.binding as llvm
 
     machine = _target_machine()
     module = llvm.parse_assembly(text)
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=OPTIMISATION_LEVEL)
-    options.loop_vectorization = True
-    options.loop_interleaving = True
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    passes(machine, module)
     code = machine.emit_object(module)
     declared = {f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")}
     # LLVM's own calls are declared nowhere; a name that only looks like one of them does no harm here.
     implicit = {name for name in IMPLICIT_SYMBOLS if name.encode() + b"\0" in code}
     bitcode = zlib.compress(module.as_bitcode(), 1)
     return Record(code, bitcode, tuple(sorted(declared | implicit)), time.perf_counter() - started)
+
+
+def _optimise(machine: llvm.TargetMachine, module: llvm.ModuleRef) -> None:
+    """LLVM's whole pipeline: what Numba lowered is scalar, with its variables in memory."""
+    import llvmlite.binding as llvm
+
+    options = llvm.create_pipeline_tuning_options(speed_level=OPTIMISATION_LEVEL)
+    options.loop_vectorization = True
+    options.loop_interleaving = True
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+
+
+def _tidy(machine: llvm.TargetMachine, module: llvm.ModuleRef) -> None:
+    """What a printed module needs: short functions in place, accumulators in registers, dead code gone.
+
+    Loops are vectors, addresses are computed and equal instructions are one already.
+    """
+    import llvmlite.binding as llvm
+
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_aggressive_dce_pass()
+    passes.run(module, builder)
 
 
 def _remember_source(source: str) -> str:

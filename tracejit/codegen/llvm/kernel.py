@@ -1,0 +1,457 @@
+"""One kernel as LLVM text: scalar loops outside, vectors of lanes with one masked rest inside.
+
+Enters: a `Kernel` and the plan of its vectors. Leaves: the text of one internal function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tracejit.codegen import formulas
+from tracejit.codegen.llvm.code import BOOL, I64, Code, Reg, literal
+from tracejit.codegen.llvm.memory import Memory, Place
+from tracejit.codegen.llvm.module import Module
+from tracejit.codegen.llvm.vectors import Vectors, plan_vectors
+from tracejit.codegen.loops import (
+    Accumulate,
+    Accumulator,
+    Buffer,
+    CheckIndex,
+    Combine,
+    Compute,
+    Fill,
+    Kernel,
+    Load,
+    Loop,
+    Reset,
+    Scalar,
+    Store,
+    neutral,
+    walk,
+)
+from tracejit.codegen.nest import NestPrinter, handled
+from tracejit.codegen.symbols import Symbols, stays_literal
+from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, Quotient
+
+FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
+BITWISE = frozenset({"and", "or", "xor"})
+PREDICATES = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
+RENAMED = {"abs": "absolute", "not": "invert"}
+UNROLLED_STATEMENTS = 48  # of a loop with a literal extent that is printed once for each iteration
+
+Known = Mapping[Guard, bool]
+
+
+class KernelPrinter(NestPrinter[Reg]):
+    """Prints one kernel into `module`."""
+
+    def __init__(self, kernel: Kernel, symbols: Symbols, strided: set[Buffer], module: Module) -> None:
+        super().__init__(kernel, symbols, strided)
+        self.module = module
+        self.code = Code(module)
+        self.memory = Memory(self)
+        lanes = module.lanes_of(kernel)
+        self.vectors: Vectors = plan_vectors(kernel, strided, lanes, symbols.literal_limit)
+        self.axes: dict[int, Reg] = {}
+        self.vector_axis: int | None = None
+        self.mask: Reg | None = None
+        self.variables: dict[Accumulator, Variable] = {}
+
+    def run(self) -> str:
+        """The text of the function."""
+        self.symbols.start_kernel()
+        self.block(self.kernel.body)
+        self.code.put("ret void")
+        arguments = [f"ptr noalias %{b.name}" for b in self.kernel.buffers]
+        arguments += [f"i64 %{name}" for name in self.strides.values()]
+        arguments += [f"{'i64' if name[0] == 's' else 'double'} %{name}" for name in self.symbols.used]
+        if self.kernel.checks_indices:
+            arguments.append("ptr noalias %status")
+        return (
+            f"define internal void @{self.kernel.name}({', '.join(arguments)}) #0 {{\n{self.code.text()}\n}}"
+        )
+
+    @cached_property
+    def _handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        return handled(self)
+
+    def handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        return self._handlers
+
+    @property
+    def lanes(self) -> int:
+        """The lanes of values that vary here."""
+        return self.vectors.lanes if self.vector_axis is not None else 0
+
+    # --- numbers --------------------------------------------------------------------------------------------
+
+    def size(self, n: int) -> Reg:
+        """An integer of the trace: in the text if it is small, else an argument."""
+        if abs(n) <= self.symbols.literal_limit:
+            return literal(n, I64)
+        if n < 0:
+            return self.code.negate(self.size(-n))
+        return Reg(f"%{self.symbols.size(n)}", I64)
+
+    def constant(self, value: np.generic) -> Reg:
+        if stays_literal(value):
+            return literal(value, value.dtype)
+        if value.dtype.kind in "iu":
+            return formulas.cast(self.code, self.size(int(value)), value.dtype)
+        name = Reg(f"%{self.symbols.float_name(value)}", np.dtype(np.float64))
+        return formulas.cast(self.code, name, value.dtype)
+
+    def value(self, scalar: Scalar) -> Reg:
+        if scalar.op == "const":
+            return self.constant(scalar.args[0])
+        if scalar.op == "acc" and scalar not in self.names:
+            self.names[scalar] = self.variables[scalar.args[0]].result(self.code)
+        return self.names[scalar]
+
+    # --- statements -----------------------------------------------------------------------------------------
+
+    def compute(self, s: Compute) -> None:
+        if not self.settle(s.scalar):
+            self.names[s.scalar] = self.expression(s.scalar)
+
+    def expression(self, scalar: Scalar) -> Reg:
+        op, args = scalar.op, scalar.args
+        if op == "index":
+            return formulas.cast(self.code, self.index(args[0]), scalar.dtype)
+        if op == "guard":
+            return self.conditions(self.undecided(args)) or literal(True, BOOL)
+        values = [self.value(a) for a in args]
+        if op == "cast":
+            return formulas.cast(self.code, values[0], scalar.dtype)
+        return formulas.cast(self.code, self.operation(op, values), scalar.dtype)
+
+    def operation(self, op: str, values: Sequence[Reg]) -> Reg:
+        dtype = values[0].dtype
+        if op in PREDICATES:
+            return self.code.compare(predicate(op, dtype), values[0], values[1])
+        if op in BITWISE:
+            return self.code.binary(op, values[0], values[1])
+        if op in FLOAT_OPS:
+            return self.code.binary(FLOAT_OPS[op] if dtype.kind == "f" else op, values[0], values[1])
+        if op == "neg":
+            return self.code.negate(values[0])
+        if op == "not":
+            return self.code.binary("xor", values[0], literal(1 if dtype == BOOL else -1, dtype))
+        return self.module.call(self.code, RENAMED.get(op, op), values)
+
+    def load(self, s: Load) -> None:
+        zero = literal(0, s.buffer.dtype)
+        if self.fails(s.guards):
+            self.names[s.scalar] = zero
+            return
+        guards = self.undecided(s.guards)
+        self.names[s.scalar] = self.memory.load(self.place(s.buffer, s.index), self.conditions(guards))
+
+    def place(self, buffer: Buffer, index: tuple[Index, ...]) -> Place:
+        return self.memory.place(buffer, index)
+
+    def store(self, s: Store) -> None:
+        self.memory.store(self.place(s.buffer, s.index), self.value(s.value))
+
+    def check_index(self, s: CheckIndex) -> None:
+        """Wrap; where the index is outside, leave the check's number in the status and go on with 0."""
+        code, extent = self.code, self.size(s.extent)
+        k = formulas.cast(code, self.value(s.operand), I64)
+        k = code.select(code.compare("slt", k, literal(0, I64)), code.binary("add", k, extent), k)
+        outside = code.compare("uge", k, extent)
+        reported = self.masked(outside) if outside.lanes else outside
+        if reported.lanes:
+            reported = code.reduce("or", reported)
+        number = literal(self.symbols.check(s), I64)
+        old = code.effect("load i64, ptr %status, align 8", I64)
+        code.put(f"store i64 {code.select(reported, number, old).text}, ptr %status, align 8")
+        self.names[s.scalar] = code.select(outside, literal(0, I64), k)
+
+    def masked(self, condition: Reg) -> Reg:
+        """`condition` in the lanes that are there."""
+        if self.mask is None:
+            return condition
+        return self.code.binary("and", condition, self.mask)
+
+    # --- reductions -----------------------------------------------------------------------------------------
+
+    def reset(self, s: Reset) -> None:
+        across = s.accumulator in self.vectors.across and self.vector_axis is None
+        lanes = self.vectors.lanes if across else self.lanes
+        self.variables[s.accumulator] = variable = Variable(self, s.accumulator, lanes, across)
+        variable.reset(self.code)
+        for scalar in [k for k in self.names if isinstance(k, Scalar) and k.op == "acc"]:
+            if scalar.args[0] is s.accumulator:
+                del self.names[scalar]
+
+    def accumulate(self, s: Accumulate) -> None:
+        variable = self.variables[s.accumulator]
+        position = self.index(s.position) if s.position is not None else None
+        variable.add(self.code, self.value(s.value), position, self.mask)
+
+    def fill(self, s: Fill) -> None:
+        count = 1
+        for n in s.buffer.shape:
+            count *= n
+        value = literal(neutral(s.reducer, s.buffer.dtype), s.buffer.dtype)
+
+        def body(counter: Reg) -> None:
+            self.memory.store(self.memory.flat(s.buffer, counter), self.code.splat(value, self.lanes))
+
+        self.vector_loop(None, literal(0, I64), self.size(count), count, body)
+
+    def combine(self, s: Combine) -> None:
+        place = self.place(s.buffer, s.index)
+        value = self.value(s.value)
+        if self.lanes and not place.varies:
+            value = self.over_lanes(s.reducer, self.code.splat(value, self.lanes))
+        old = self.memory.load(place, None)
+        self.memory.store(place, combined(self.code, s.reducer, old, value))
+
+    def over_lanes(self, reducer: str, value: Reg) -> Reg:
+        """One number of the lanes that are there."""
+        start = literal(neutral(reducer, value.dtype), value.dtype)
+        if self.mask is not None:
+            value = self.code.select(self.mask, value, start)
+        return reduced(self.code, reducer, value, start)
+
+    # --- loops ----------------------------------------------------------------------------------------------
+
+    def loop(self, s: Loop) -> None:
+        """A loop, in pieces where guards on its counter are decided."""
+        cut = self.cut(s)
+        holds = self.conditions(cut.tested)
+        if holds is None or holds.lanes:  # lanes that differ in them take the loop together
+            for piece in cut.pieces:
+                extent = piece.high - piece.low
+                self.range(s, self.size(piece.low), self.size(piece.high), extent, piece.known)
+            return
+        longest, end = cut.longest, self.size(s.extent)
+        first = self.code.select(holds, self.size(longest.low), end)
+        last = self.code.select(holds, self.size(longest.high), end)
+        for low, high, known in ((literal(0, I64), first, {}), (first, last, cut.known), (last, end, {})):
+            self.range(s, low, high, None, known)
+
+    def range(self, s: Loop, low: Reg, high: Reg, extent: int | None, known: Known) -> None:
+        """The loop over one range, printed with what is known there."""
+
+        def body(counter: Reg) -> None:
+            self.axes[s.axis] = counter
+            self.block(s.body)
+
+        def print_it() -> None:
+            if id(s) in self.vectors.loops:
+                self.vector_loop(s.axis, low, high, extent, body)
+            elif low.is_literal and high.is_literal and self.is_short(s):
+                for k in range(int(low.text), int(high.text)):
+                    body(literal(k, I64))
+            else:
+                self.code.counted_loop(low, high, 1, body)
+
+        self.with_known(known, print_it)
+
+    def is_short(self, s: Loop) -> bool:
+        return s.extent * sum(1 for _ in walk(s.body)) <= UNROLLED_STATEMENTS
+
+    def vector_loop(
+        self, axis: int | None, low: Reg, high: Reg, extent: int | None, body: Callable[[Reg], None]
+    ) -> None:
+        """`body` on all lanes as long as there are enough iterations, then once on those that are left."""
+        code, lanes = self.code, self.vectors.lanes
+        self.vector_axis = -1 if axis is None else axis
+        rest = low
+        if extent is None or extent > self.symbols.literal_limit:
+            whole = code.binary("and", code.binary("sub", high, low), literal(-lanes, I64))
+            rest = code.binary("add", low, whole)
+            code.counted_loop(low, rest, lanes, body)
+        count = code.binary("sub", high, rest)
+
+        def masked() -> None:
+            self.mask = code.compare("ult", code.iota(lanes), code.splat(count, lanes))
+            body(rest)
+            self.mask = None
+
+        code.block_if(code.compare("sgt", count, literal(0, I64)), masked)
+        self.vector_axis = None
+
+    # --- indices --------------------------------------------------------------------------------------------
+
+    def conditions(self, guards: Sequence[Guard]) -> Reg | None:
+        """Do all of the guards hold? None if there are none."""
+        result: Reg | None = None
+        for guard in guards:
+            holds = self.code.compare(
+                "sge" if guard.op == ">=" else "eq", self.index(guard.index), literal(0, I64)
+            )
+            result = holds if result is None else self.code.binary("and", result, holds)
+        return result
+
+    def index(self, index: Index) -> Reg:
+        """An index expression as an integer, of lanes where it varies along the vector's axis."""
+        total = self.sum_of([self.term(factor, n) for factor, n in index.terms], index.constant)
+        return total
+
+    def term(self, factor: Any, coefficient: int) -> Reg:
+        x = self.factor(factor)
+        return x if coefficient == 1 else self.code.binary("mul", x, self.size(coefficient))
+
+    def sum_of(self, parts: list[Reg], constant: int) -> Reg:
+        """The sum, those parts first that are known farther outside."""
+        if constant or not parts:
+            parts = [*parts, self.size(constant)]
+        parts = sorted(parts, key=lambda r: (r.region, r.lanes))
+        total = parts[0]
+        for part in parts[1:]:
+            total = self.code.binary("add", total, part)
+        return total
+
+    def factor(self, factor: Any) -> Reg:
+        if isinstance(factor, AxisRef):
+            return self.counter(factor.axis)
+        if isinstance(factor, Loaded):
+            return self.value(factor.scalar)
+        numerator, divisor = self.index(factor.numerator), self.size(factor.divisor)
+        if isinstance(factor, Quotient):
+            return self.code.divide("udiv", numerator, divisor)
+        rest = self.code.divide("srem", numerator, divisor)
+        lifted = self.code.binary("add", rest, divisor)
+        return self.code.select(self.code.compare("slt", rest, literal(0, I64)), lifted, rest)
+
+    def counter(self, axis: int) -> Reg:
+        """A loop's counter: one in each lane for the axis of the vectors."""
+        scalar = self.axes[axis]
+        if axis != self.vector_axis:
+            return scalar
+        return self.code.binary("add", self.code.splat(scalar, self.lanes), self.code.iota(self.lanes))
+
+
+def predicate(op: str, dtype: np.dtype[Any]) -> str:
+    """LLVM's name of a comparison."""
+    if dtype.kind == "f":
+        return "une" if op == "ne" else f"o{op}"
+    if op in ("eq", "ne"):
+        return op
+    return ("s" if dtype.kind == "i" else "u") + op
+
+
+def combined(code: Code, reducer: str, old: Reg, value: Reg) -> Reg:
+    """One step of a reduction."""
+    if reducer in ("any", "all"):
+        return code.binary("or" if reducer == "any" else "and", old, formulas.truth(code, value))
+    names = {"sum": "sum_step", "prod": "prod_step", "max": "maximum", "min": "minimum"}
+    return formulas.EXPRESSIONS[names[reducer]](code, old, value)
+
+
+def reduced(code: Code, reducer: str, value: Reg, start: Reg) -> Reg:
+    """All lanes of `value` in one number; `start` is the neutral element."""
+    dtype = value.dtype
+    if dtype == BOOL or reducer in ("any", "all"):
+        return code.reduce("or" if reducer in ("any", "sum", "max") else "and", value)
+    if reducer in ("sum", "prod"):
+        name = {"sum": "add", "prod": "mul"}[reducer]
+        if dtype.kind == "f":
+            return code.reduce(f"f{name}", value, start, "reassoc ")
+        return code.reduce(name, value)
+    if dtype.kind == "f":
+        return code.reduce("fmaximum" if reducer == "max" else "fminimum", value)
+    return code.reduce(("s" if dtype.kind == "i" else "u") + reducer, value)
+
+
+class Variable:
+    """What a reduction runs in: memory of the function that LLVM turns into registers.
+
+    across: the lanes are partial results of one number. Otherwise each lane, or the scalar, is a result.
+    """
+
+    def __init__(self, printer: KernelPrinter, accumulator: Accumulator, lanes: int, across: bool) -> None:
+        self.accumulator = accumulator
+        self.reducer = accumulator.reducer
+        self.dtype = accumulator.dtype
+        self.lanes = lanes
+        self.across = across
+        self.region = len(printer.code.regions) - 1
+        # A maximum over floats is one instruction where nans are looked for apart.
+        self.watches_nan = across and self.reducer in ("max", "min") and self.dtype.kind == "f"
+        start = neutral(self.reducer, self.dtype)
+        self.parts: dict[str, tuple[str, Reg]] = {"value": self._part(printer.code, start, self.dtype)}
+        if self.watches_nan:
+            self.parts["nan"] = self._part(printer.code, False, BOOL)
+        if self.reducer.startswith("arg"):
+            self.parts["at"] = self._part(printer.code, 0, I64)
+            self.parts["first"] = self._part(printer.code, True, BOOL)
+
+    def _part(self, code: Code, start: Any, dtype: np.dtype[Any]) -> tuple[str, Reg]:
+        first = code.splat(literal(start, dtype), self.lanes)
+        return code.alloca(first.type), first
+
+    def reset(self, code: Code) -> None:
+        for name, (_, start) in self.parts.items():
+            self.set(code, name, start)
+
+    def get(self, code: Code, name: str) -> Reg:
+        address, start = self.parts[name]
+        return code.effect(f"load {start.type}, ptr {address}, align 64", start.dtype, start.lanes)
+
+    def set(self, code: Code, name: str, value: Reg) -> None:
+        address, start = self.parts[name]
+        code.put(f"store {start.type} {code.splat(value, self.lanes).text}, ptr {address}, align 64")
+
+    def add(self, code: Code, value: Reg, position: Reg | None, mask: Reg | None) -> None:
+        value = code.splat(value, self.lanes)
+        if position is not None:
+            self._add_position(code, value, position)
+            return
+        old = self.get(code, "value")
+        mask = mask if self.across else None
+        if self.watches_nan:
+            order = "ogt" if self.reducer == "max" else "olt"
+            new = code.select(code.compare(order, value, old), value, old)
+            unordered = code.compare("uno", value, value)
+            flags = self.get(code, "nan")
+            unordered = code.binary("and", unordered, mask) if mask is not None else unordered
+            self.set(code, "nan", code.binary("or", flags, unordered))
+        else:
+            new = combined(code, self.reducer, old, value)
+        self.set(code, "value", code.select(mask, new, old) if mask is not None else new)
+
+    def _add_position(self, code: Code, value: Reg, position: Reg) -> None:
+        """The first of the largest; a nan is larger than every number."""
+        old, first = self.get(code, "value"), self.get(code, "first")
+        better = code.compare(predicate("gt" if self.reducer == "argmax" else "lt", self.dtype), value, old)
+        if self.dtype.kind == "f":
+            better = code.binary("or", better, code.compare("uno", value, value))
+            better = code.binary("and", better, code.compare("ord", old, old))
+        better = code.binary("or", first, better)
+        self.set(code, "value", code.select(better, value, old))
+        self.set(code, "at", code.select(better, position, self.get(code, "at")))
+        self.set(code, "first", literal(False, BOOL))
+
+    def result(self, code: Code) -> Reg:
+        """The reduction's value, where the loops that feed it are done."""
+        return code.in_region(self.region, lambda: self._result(code))
+
+    def _result(self, code: Code) -> Reg:
+        if self.reducer.startswith("arg"):
+            return self.get(code, "at")
+        value = self.get(code, "value")
+        if not self.across:
+            return value
+        if self.watches_nan:
+            largest = reduced_ordered(code, self.reducer, value)
+            return code.select(code.reduce("or", self.get(code, "nan")), literal(np.nan, self.dtype), largest)
+        return reduced(code, self.reducer, value, literal(neutral(self.reducer, self.dtype), self.dtype))
+
+
+def reduced_ordered(code: Code, reducer: str, value: Reg) -> Reg:
+    """The largest or least of lanes that hold no nan, by halves."""
+    order = "ogt" if reducer == "max" else "olt"
+    while value.lanes > 1:
+        half = value.lanes // 2
+        low = code.part(value, 0, half)
+        high = code.part(value, half, half)
+        value = code.select(code.compare(order, low, high), low, high)
+    return code.lane(value, 0)

@@ -1,0 +1,170 @@
+"""Which loops of a kernel run on vectors: found before it is printed, by what is legal and what is cheap.
+
+A loop is vectorised innermost or with whole loops inside of it, whose counters then stay scalar while every
+value has a lane an iteration of the outer one: a small product of matrices runs along its columns so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tracejit.codegen.loops import (
+    Accumulate,
+    Accumulator,
+    Buffer,
+    Combine,
+    Compute,
+    Kernel,
+    Load,
+    Loop,
+    Reset,
+    Scalar,
+    Statement,
+    Store,
+    walk,
+)
+from tracejit.codegen.math_library import PROGRAMS
+from tracejit.codegen.scalar_library import SCALAR_FUNCTIONS, Libm
+from tracejit.codegen.scalar_library import Loop as LoopFunction
+from tracejit.schedule.index import AxisRef, Index, Loaded
+
+NOMINAL_EXTENT = 64  # what a loop that is not literal counts for: choices must not depend on sizes
+REDUCTION_COST = 8  # of the lanes of one accumulator after the loop
+LOOP_COST = 4  # of a vector loop with its masked rest
+PROGRAM_COST, CALL_COST, DIVISION_COST = 15.0, 20.0, 4.0
+_DIVISIONS = frozenset({"div", "sqrt", "remainder", "floor_divide", "fmod"})
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Loops that run on vectors, the number of lanes, and accumulators that run across the lanes of one."""
+
+    loops: frozenset[int]
+    lanes: int
+    across: frozenset[Accumulator]
+
+
+def plan_vectors(kernel: Kernel, strided: set[Buffer], lanes: int, literal_limit: int) -> Vectors:
+    """The plan for a kernel whose vectors have `lanes` elements."""
+    planner = _Planner(strided, lanes, literal_limit)
+    loops: set[int] = set()
+    for statement in kernel.body:
+        if isinstance(statement, Loop):
+            loops |= planner.choose(statement, 0)[1]
+    return Vectors(frozenset(loops), lanes, frozenset(_across(kernel.body, loops)))
+
+
+def _across(body: Sequence[Statement], loops: set[int]) -> Iterator[Accumulator]:
+    """Accumulators that are reset outside of a vectorised loop and fed in it."""
+    for statement in body:
+        if not isinstance(statement, Loop):
+            continue
+        if id(statement) in loops:
+            own = {s.accumulator for s in walk(statement.body) if isinstance(s, Reset)}
+            fed = {s.accumulator for s in walk(statement.body) if isinstance(s, Accumulate)}
+            yield from fed - own
+        else:
+            yield from _across(statement.body, loops)
+
+
+class _Planner:
+    def __init__(self, strided: set[Buffer], lanes: int, literal_limit: int) -> None:
+        self.strided = strided
+        self.lanes = lanes
+        self.literal_limit = literal_limit
+
+    def extent(self, loop: Loop) -> int:
+        return loop.extent if loop.extent <= self.literal_limit else NOMINAL_EXTENT
+
+    def choose(self, loop: Loop, depth: int) -> tuple[float, set[int]]:
+        """The cheapest way to run a loop with all that is inside, and the loops that are vectorised in it."""
+        chosen: set[int] = set()
+        own = 0.0
+        for statement in loop.body:
+            if isinstance(statement, Loop):
+                cost, inner = self.choose(statement, depth + 1)
+                own += cost
+                chosen |= inner
+            else:
+                own += self.cost(statement, None)
+        best = self.extent(loop) * (own + 1)
+        if is_legal(loop, depth):
+            vector = self.vector_cost(loop)
+            if vector < best:
+                return vector, {id(loop)}
+        return best, chosen
+
+    def vector_cost(self, loop: Loop) -> float:
+        resets = {s.accumulator for s in walk(loop.body) if isinstance(s, Reset)}
+        fed = {s.accumulator for s in walk(loop.body) if isinstance(s, Accumulate)}
+        steps = -(-self.extent(loop) // self.lanes)
+        return LOOP_COST + REDUCTION_COST * len(fed - resets) + steps * self.body_cost(loop.body, loop.axis)
+
+    def body_cost(self, body: Sequence[Statement], axis: int) -> float:
+        total = 1.0
+        for statement in body:
+            if isinstance(statement, Loop):
+                total += self.extent(statement) * self.body_cost(statement.body, axis)
+            else:
+                total += self.cost(statement, axis)
+        return total
+
+    def cost(self, statement: Statement, axis: int | None) -> float:
+        """Of one statement, on vectors along `axis` where that is given."""
+        if isinstance(statement, (Load, Store, Combine)):
+            times = 1 if isinstance(statement, (Load, Store)) else 2
+            if axis is None or self.is_unit(statement.buffer, statement.index, axis):
+                return times
+            return times * self.lanes
+        if isinstance(statement, Compute):
+            return self.compute_cost(statement.scalar, axis)
+        return 1.0
+
+    def compute_cost(self, scalar: Scalar, axis: int | None) -> float:
+        if scalar.op in PROGRAMS:
+            return PROGRAM_COST
+        entry = SCALAR_FUNCTIONS.get(scalar.op)
+        if entry is not None and isinstance(entry.form, (Libm, LoopFunction)):
+            return CALL_COST * (1 if axis is None else self.lanes)
+        return DIVISION_COST if scalar.op in _DIVISIONS else 1.0
+
+    def is_unit(self, buffer: Buffer, index: tuple[Index, ...], axis: int) -> bool:
+        """Do neighbours along the axis lie side by side, or all at one place?"""
+        moving = [k for k, part in enumerate(index) if axis in part.axes or part.loaded]
+        if not moving:
+            return True
+        if len(index) == len(buffer.shape) and (moving != [len(index) - 1] or buffer in self.strided):
+            return False
+        part = index[moving[0]]
+        return dict(part.terms).get(AxisRef(axis)) in (1, -1)
+
+
+def is_legal(loop: Loop, depth: int) -> bool:
+    """May the iterations of a loop run side by side in lanes?"""
+    resets = {s.accumulator for s in walk(loop.body) if isinstance(s, Reset)}
+    for statement in walk(loop.body):
+        if isinstance(statement, Accumulate):
+            if statement.accumulator not in resets and statement.accumulator.reducer.startswith("arg"):
+                return False
+        elif isinstance(statement, Store):
+            if not _is_affine(statement.index, loop.axis, depth, needs_axis=True):
+                return False
+        elif isinstance(statement, Combine) and not _is_affine(statement.index, loop.axis, depth, False):
+            return False
+    return True
+
+
+def _is_affine(index: tuple[Index, ...], axis: int, depth: int, needs_axis: bool) -> bool:
+    """Is each lane's place its own (or, if allowed, one for all), so that no lane writes over another?"""
+    found = False
+    for part in index:
+        for factor, _ in part.terms:
+            if isinstance(factor, AxisRef):
+                found = found or factor.axis == axis
+            elif isinstance(factor, Loaded):
+                if factor.scalar.level > depth:
+                    return False
+            elif axis in factor.numerator.axes or factor.numerator.loaded:
+                return False
+    return found or not needs_axis
