@@ -61,10 +61,13 @@ class ArrayType:
 
 
 def check_dtype(dtype: np.dtype[Any], what: str = "an array") -> np.dtype[Any]:
-    """Return `dtype` in native byte order, or raise `DTypeError` when no kernel can hold it."""
-    native = dtype.newbyteorder("=")
-    if native in DTYPE_NAMES:
-        return native
+    """NumPy's own object for `dtype` in native byte order, or a `DTypeError` when no kernel can hold it.
+
+    Calls compare dtypes by identity, which an equal dtype made anew would fail.
+    """
+    name = DTYPE_NAMES.get(dtype.newbyteorder("="))
+    if name is not None:
+        return DTYPES[name]
     hints = {
         "O": "convert it to a float array first: np.asarray(x, dtype=float)",
         "U": "strings have no gradient: pass it as a static argument (static_argnames=...)",
