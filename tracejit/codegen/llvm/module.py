@@ -1,11 +1,12 @@
 """The functions around the kernels of a program: elementary functions on lanes, calls of the C library.
 
-Each is printed once for each number of lanes and dtype that the kernels use, and called; LLVM copies the
-short ones into the loops.
+Each is printed once for each number of lanes and dtype that the kernels use, and called; LLVM copies those
+into the loops that are used in few places.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,19 @@ from tracejit.errors import InternalError
 
 VECTOR_BYTES = 64  # of the lanes of one value: one register with AVX-512, two with AVX2
 MOST_LANES = 32
+
+# Instructions of elementary functions that are copied into the loops of a program. A copy saves a call, 3 to
+# 8 % of a loop's time, and costs code generation, whose time grows with the loop: beyond this it was three
+# quarters of all compile time.
+INLINE_BUDGET = 1000
+
+OUTLINED, INLINED = "#3", "#1"
+ATTRIBUTES = (
+    'attributes #0 = { noinline nounwind "no-trapping-math"="true" }',
+    'attributes #1 = { alwaysinline nounwind memory(none) "no-trapping-math"="true" }',
+    "attributes #2 = { nounwind willreturn memory(none) }",
+    'attributes #3 = { noinline nounwind memory(none) "no-trapping-math"="true" }',
+)
 
 # Integer functions with loops, one number at a time, on 64 bits without sign.
 LOOPS = {
@@ -80,6 +94,7 @@ class Module:
         self.vector_bytes = vector_bytes
         self.declarations: dict[str, str] = {}
         self.functions: dict[str, str] = {}
+        self.uses: Counter[str] = Counter()  # of elementary functions: places that call them
 
     def declare(self, symbol: str, signature: str) -> None:
         if symbol not in self.functions:
@@ -87,8 +102,25 @@ class Module:
 
     def text(self, kernels: Sequence[str], entry: str) -> str:
         outside = [f"declare {s}" for n, s in self.declarations.items() if n not in self.functions]
-        parts = [*outside, *self.functions.values(), *kernels, entry, *ATTRIBUTES]
+        inlined = self.inlined()
+        functions = [
+            text.replace(OUTLINED, INLINED, 1) if name in inlined or name not in self.uses else text
+            for name, text in self.functions.items()
+        ]
+        parts = [*outside, *functions, *kernels, entry, *ATTRIBUTES]
         return "\n".join(parts) + "\n"
+
+    def inlined(self) -> set[str]:
+        """The elementary functions that are copied to their uses: cheapest first, while the budget lasts."""
+        costs = {name: self.functions[name].count("\n") * (n - 1) for name, n in self.uses.items()}
+        chosen: set[str] = set()
+        left = INLINE_BUDGET
+        for name in sorted(costs, key=lambda n: costs[n]):
+            left -= costs[name]
+            if left < 0:
+                break
+            chosen.add(name)
+        return chosen
 
     def lanes_of(self, kernel: Kernel) -> int:
         """As many as fill a vector with the widest type that the kernel computes with."""
@@ -135,7 +167,7 @@ class Module:
     def function_text(self, inner: Code, symbol: str, arguments: Sequence[Reg], result: Reg) -> str:
         inner.put(f"ret {result.type} {result.text}")
         listed = ", ".join(f"{a.type} {a.text}" for a in arguments)
-        return f"define internal {result.type} @{symbol}({listed}) #1 {{\n{inner.text()}\n}}"
+        return f"define internal {result.type} @{symbol}({listed}) {OUTLINED} {{\n{inner.text()}\n}}"
 
     def call_own(
         self, code: Code, symbol: str, operands: Sequence[Reg], dtype: np.dtype[Any], lanes: int
@@ -143,7 +175,10 @@ class Module:
         result = type_text(dtype, lanes)
         listed = ", ".join(f"{a.type} {a.text}" for a in operands)
         region = max(a.region for a in operands)
-        return code.pure(f"call {result} @{symbol}({listed})", dtype, lanes, region)
+        before = code.count
+        found = code.pure(f"call {result} @{symbol}({listed})", dtype, lanes, region)
+        self.uses[symbol] += code.count - before  # not where an equal call is found
+        return found
 
     def call_libm(self, code: Code, symbol: str, values: Sequence[Reg]) -> Reg:
         """The C function on a number, or one lane after the other in a function of its own."""
@@ -200,10 +235,3 @@ class Module:
         inverse = code.select(code.compare("eq", a, one), one, zero)
         inverse = code.select(code.compare("eq", a, minus), code.select(odd, minus, one), inverse)
         return code.select(code.compare("slt", b, zero), inverse, result)
-
-
-ATTRIBUTES = (
-    'attributes #0 = { noinline nounwind "no-trapping-math"="true" }',
-    'attributes #1 = { alwaysinline nounwind memory(none) "no-trapping-math"="true" }',
-    "attributes #2 = { nounwind willreturn memory(none) }",
-)
