@@ -15,6 +15,7 @@ from tracejit.codegen import formulas
 from tracejit.codegen.llvm.code import BOOL, I64, Code, Reg, literal
 from tracejit.codegen.llvm.memory import Memory, Place
 from tracejit.codegen.llvm.module import Module
+from tracejit.codegen.llvm.rows import Finished, RowBlock
 from tracejit.codegen.llvm.vectors import Vectors, plan_vectors
 from tracejit.codegen.loops import (
     Accumulate,
@@ -59,7 +60,8 @@ class KernelPrinter(NestPrinter[Reg]):
         self.axes: dict[int, Reg] = {}
         self.vector_axis: int | None = None
         self.mask: Reg | None = None
-        self.variables: dict[Accumulator, Variable] = {}
+        self.count: Reg | None = None  # of the lanes that the mask lets through
+        self.variables: dict[Accumulator, Variable | Finished] = {}
 
     def run(self) -> str:
         """The text of the function."""
@@ -184,12 +186,17 @@ class KernelPrinter(NestPrinter[Reg]):
         lanes = self.vectors.lanes if across else self.lanes
         self.variables[s.accumulator] = variable = Variable(self, s.accumulator, lanes, across)
         variable.reset(self.code)
+        self.forget(s.accumulator)
+
+    def forget(self, accumulator: Accumulator) -> None:
+        """The result is no longer what it was."""
         for scalar in [k for k in self.names if isinstance(k, Scalar) and k.op == "acc"]:
-            if scalar.args[0] is s.accumulator:
+            if scalar.args[0] is accumulator:
                 del self.names[scalar]
 
     def accumulate(self, s: Accumulate) -> None:
         variable = self.variables[s.accumulator]
+        assert isinstance(variable, Variable), "a reduction is fed after its loops"
         position = self.index(s.position) if s.position is not None else None
         variable.add(self.code, self.value(s.value), position, self.mask)
 
@@ -205,8 +212,14 @@ class KernelPrinter(NestPrinter[Reg]):
         self.vector_loop(None, literal(0, I64), self.size(count), count, body)
 
     def combine(self, s: Combine) -> None:
+        self.combine_values(s, [self.value(s.value)])
+
+    def combine_values(self, s: Combine, values: Sequence[Reg]) -> None:
+        """Reduce several values into one place."""
         place = self.place(s.buffer, s.index)
-        value = self.value(s.value)
+        value = values[0]
+        for other in values[1:]:
+            value = combined(self.code, s.reducer, value, other)
         if self.lanes and not place.varies:
             value = self.over_lanes(s.reducer, self.code.splat(value, self.lanes))
         old = self.memory.load(place, None)
@@ -243,9 +256,15 @@ class KernelPrinter(NestPrinter[Reg]):
             self.axes[s.axis] = counter
             self.block(s.body)
 
+        def rows(counter: Reg) -> None:
+            self.axes[s.axis] = counter
+            RowBlock(self, s.axis).run(s.body)
+
         def print_it() -> None:
             if id(s) in self.vectors.loops:
                 self.vector_loop(s.axis, low, high, extent, body)
+            elif id(s) in self.vectors.blocks:
+                self.vector_loop(s.axis, low, high, extent, rows)
             elif low.is_literal and high.is_literal and self.is_short(s):
                 for k in range(int(low.text), int(high.text)):
                     body(literal(k, I64))
@@ -272,8 +291,9 @@ class KernelPrinter(NestPrinter[Reg]):
 
         def masked() -> None:
             self.mask = code.compare("ult", code.iota(lanes), code.splat(count, lanes))
+            self.count = count
             body(rest)
-            self.mask = None
+            self.mask = self.count = None
 
         code.block_if(code.compare("sgt", count, literal(0, I64)), masked)
         self.vector_axis = None

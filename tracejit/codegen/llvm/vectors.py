@@ -22,6 +22,7 @@ from tracejit.codegen.loops import (
     Scalar,
     Statement,
     Store,
+    operands,
     walk,
 )
 from tracejit.codegen.math_library import PROGRAMS
@@ -32,30 +33,38 @@ from tracejit.schedule.index import AxisRef, Index, Loaded
 NOMINAL_EXTENT = 64  # what a loop that is not literal counts for: choices must not depend on sizes
 REDUCTION_COST = 8  # of the lanes of one accumulator after the loop
 LOOP_COST = 4  # of a vector loop with its masked rest
+CROSSING_COST = 2  # of a number that goes from a vector to a row's loops, or back
 PROGRAM_COST, CALL_COST, DIVISION_COST = 15.0, 20.0, 4.0
 _DIVISIONS = frozenset({"div", "sqrt", "remainder", "floor_divide", "fmod"})
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Loops that run on vectors, the number of lanes, and accumulators that run across the lanes of one."""
+    """Loops that run on vectors, the number of lanes, and accumulators that run across the lanes of one.
+
+    blocks: loops over rows that run in blocks of as many rows as there are lanes
+    """
 
     loops: frozenset[int]
+    blocks: frozenset[int]
     lanes: int
     across: frozenset[Accumulator]
 
 
 def plan_vectors(kernel: Kernel, strided: set[Buffer], lanes: int, literal_limit: int) -> Vectors:
     """The plan for a kernel whose vectors have `lanes` elements."""
-    planner = _Planner(strided, lanes, literal_limit)
+    planner = _Planner(set(kernel.scratch), strided, lanes, literal_limit)
     loops: set[int] = set()
     for statement in kernel.body:
         if isinstance(statement, Loop):
             loops |= planner.choose(statement, 0)[1]
-    return Vectors(frozenset(loops), lanes, frozenset(_across(kernel.body, loops)))
+    blocks = planner.blocks & loops
+    loops -= blocks
+    across = frozenset(_across(kernel.body, loops, blocks))
+    return Vectors(frozenset(loops), frozenset(blocks), lanes, across)
 
 
-def _across(body: Sequence[Statement], loops: set[int]) -> Iterator[Accumulator]:
+def _across(body: Sequence[Statement], loops: set[int], blocks: set[int]) -> Iterator[Accumulator]:
     """Accumulators that are reset outside of a vectorised loop and fed in it."""
     for statement in body:
         if not isinstance(statement, Loop):
@@ -65,11 +74,15 @@ def _across(body: Sequence[Statement], loops: set[int]) -> Iterator[Accumulator]
             fed = {s.accumulator for s in walk(statement.body) if isinstance(s, Accumulate)}
             yield from fed - own
         else:
-            yield from _across(statement.body, loops)
+            if id(statement) in blocks:
+                yield from (s.accumulator for s in statement.body if isinstance(s, Accumulate))
+            yield from _across(statement.body, loops, blocks)
 
 
 class _Planner:
-    def __init__(self, strided: set[Buffer], lanes: int, literal_limit: int) -> None:
+    def __init__(self, scratch: set[Buffer], strided: set[Buffer], lanes: int, literal_limit: int) -> None:
+        self.scratch = scratch
+        self.blocks: set[int] = set()
         self.strided = strided
         self.lanes = lanes
         self.literal_limit = literal_limit
@@ -80,20 +93,51 @@ class _Planner:
     def choose(self, loop: Loop, depth: int) -> tuple[float, set[int]]:
         """The cheapest way to run a loop with all that is inside, and the loops that are vectorised in it."""
         chosen: set[int] = set()
-        own = 0.0
+        own = inside = 0.0
         for statement in loop.body:
             if isinstance(statement, Loop):
                 cost, inner = self.choose(statement, depth + 1)
-                own += cost
+                inside += cost
                 chosen |= inner
             else:
                 own += self.cost(statement, None)
-        best = self.extent(loop) * (own + 1)
+        best = self.extent(loop) * (own + inside + 1)
+        if inside and self.extent(loop) > self.literal_limit and self.has_blocks(loop, depth):
+            block = self.block_cost(loop, inside)
+            if block < best:
+                best = block
+                chosen.add(id(loop))
+                self.blocks.add(id(loop))
         if is_legal(loop, depth):
             vector = self.vector_cost(loop)
             if vector < best:
                 return vector, {id(loop)}
         return best, chosen
+
+    def has_blocks(self, loop: Loop, depth: int) -> bool:
+        """May the loop run in blocks of rows? A scratch row holds one row only."""
+        inside = list(walk(loop.body))
+        if any(isinstance(s, (Load, Store)) and s.buffer in self.scratch for s in inside):
+            return False
+        resets = {s.accumulator for s in inside if isinstance(s, Reset)}
+        fed = {s.accumulator for s in inside if isinstance(s, Accumulate)}
+        if any(a.reducer.startswith("arg") for a in fed - resets):
+            return False
+        return all(_is_side_by_side(s, loop.axis, depth) for s in loop.body)
+
+    def block_cost(self, loop: Loop, inside: float) -> float:
+        """With `inside` for the loops of one row, and numbers of a row crossing to its loops and back."""
+        extent = self.extent(loop)
+        steps = -(-extent // self.lanes)
+        direct = [s for s in loop.body if not isinstance(s, Loop)]
+        own = {s.scalar for s in direct if isinstance(s, (Compute, Load))}
+        read = {x for s in walk(loop.body) if s not in direct for x in operands(s)}
+        crossing = len(own & read) + sum(isinstance(s, Reset) for s in direct)
+        return (
+            LOOP_COST
+            + extent * (inside + CROSSING_COST * crossing)
+            + steps * sum(self.cost(s, loop.axis) for s in direct)
+        )
 
     def vector_cost(self, loop: Loop) -> float:
         resets = {s.accumulator for s in walk(loop.body) if isinstance(s, Reset)}
@@ -147,12 +191,16 @@ def is_legal(loop: Loop, depth: int) -> bool:
         if isinstance(statement, Accumulate):
             if statement.accumulator not in resets and statement.accumulator.reducer.startswith("arg"):
                 return False
-        elif isinstance(statement, Store):
-            if not _is_affine(statement.index, loop.axis, depth, needs_axis=True):
-                return False
-        elif isinstance(statement, Combine) and not _is_affine(statement.index, loop.axis, depth, False):
+        elif not _is_side_by_side(statement, loop.axis, depth):
             return False
     return True
+
+
+def _is_side_by_side(statement: Statement, axis: int, depth: int) -> bool:
+    """May all lanes write at once?"""
+    if isinstance(statement, Store):
+        return _is_affine(statement.index, axis, depth, needs_axis=True)
+    return not isinstance(statement, Combine) or _is_affine(statement.index, axis, depth, needs_axis=False)
 
 
 def _is_affine(index: tuple[Index, ...], axis: int, depth: int, needs_axis: bool) -> bool:
