@@ -16,6 +16,7 @@ from tracejit.api.record import record_call
 from tracejit.compile import run_stages
 from tracejit.config import Config
 from tracejit.ir import evaluate
+from tracejit.runtime.executable import layout_of
 
 MEMORY = Config(cache_dir=None)
 
@@ -24,7 +25,7 @@ def source_of(function: Callable[..., Any], *arguments: Any, config: Config = ME
     """The kernels of a function for some arguments as both printers write them, without comments."""
     record = record_call(function, arguments, {})
     executable = run_stages(record.graph, record.fuse, config).executable
-    layout = tuple(bool(np.asarray(a).flags.c_contiguous) for a in record.arrays)
+    layout = tuple(layout_of(np.asarray(a)) for a in record.arrays)
     return re.sub(r" *#.*", "", executable.print(layout).text) + executable.print(layout, "llvm").text
 
 

@@ -19,7 +19,7 @@ from tracejit.config import Config
 from tracejit.ir import Graph
 from tracejit.passes import optimize, simplify_graph
 from tracejit.runtime.cache import Origin, get_program
-from tracejit.runtime.executable import Executable
+from tracejit.runtime.executable import Executable, layout_of
 from tracejit.runtime.native import NativeProgram
 from tracejit.schedule.fusion import Schedule, schedule_graph
 
@@ -70,7 +70,7 @@ class Compiled:
 
 def compile_stages(stages: Stages, arrays: Sequence[Any]) -> Compiled:
     """Print and compile, or find, the kernels that a call with `arrays` runs."""
-    layout = tuple(bool(np.asarray(x).flags.c_contiguous) for x in arrays)
+    layout = tuple(layout_of(np.asarray(x)) for x in arrays)
     times = [time.perf_counter()]
     executable = stages.executable
     text = executable.print(layout, executable.config.printer)

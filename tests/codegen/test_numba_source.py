@@ -13,6 +13,7 @@ import pytest
 from tests.golden_programs import PROGRAMS
 from tracejit.api.record import record_call
 from tracejit.codegen import numba_source
+from tracejit.codegen.loops import SCATTERED
 from tracejit.codegen.program import build_program
 from tracejit.codegen.scalar_library import plain_program
 from tracejit.codegen.table import ProgramText
@@ -42,9 +43,9 @@ def executable_of(text: str, fuse: bool = True) -> Executable:
     return Executable(build_program(schedule_graph(read_graph(text), fuse=fuse)), MEMORY)
 
 
-def print_kernels(text: str, layout: tuple[bool, ...] | None = None) -> ProgramText:
+def print_kernels(text: str, layout: tuple[int, ...] | None = None) -> ProgramText:
     executable = executable_of(text)
-    return executable.print(layout or (True,) * len(executable.program.inputs))
+    return executable.print(layout)
 
 
 def in_plain_python(executable: Executable, arrays: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -169,14 +170,14 @@ def test_small_sizes_and_constants_that_mean_something_stay_in_the_text() -> Non
 
 
 def test_what_changes_from_call_to_call_stands_first_in_the_table() -> None:
-    printed = print_kernels(CHAIN.format(n=1000, c=0.3), (False,))
+    printed = print_kernels(CHAIN.format(n=1000, c=0.3), (SCATTERED,))
     kinds = [slot[0] for slot in printed.slots]
     assert kinds == ["array", "array", "array", "stride", "size"]
     assert printed.dynamic == 4
 
 
 def test_strided_arrays_have_their_strides_as_arguments() -> None:
-    text = print_kernels(CHAIN.format(n=1000, c=0.3), (False,)).text
+    text = print_kernels(CHAIN.format(n=1000, c=0.3), (SCATTERED,)).text
     assert "t0 = x0[(i) * x0_s0]" in text
     assert "out0[i] = t2" in text
 
@@ -189,7 +190,7 @@ def test_the_users_line_stands_beside_the_statement_once() -> None:
     function, arguments = PROGRAMS["chain"]
     record = record_call(function, arguments, {})
     executable = run_stages(record.graph, True, MEMORY).executable
-    text = executable.print((True,) * len(executable.program.inputs)).text
+    text = executable.print().text
     lines = [line for line in text.splitlines() if "golden_programs.py" in line]
     assert lines
     assert all("return np.sum(np.tanh(a * x + b)" in line for line in lines)

@@ -6,7 +6,7 @@ Enters: what `codegen.lower` builds from a group. Leaves: a `Kernel` that every 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,6 +127,10 @@ class Loop:
     body: list[Statement]
 
 
+# How an input lies in memory: row-major without gaps; else the axis whose elements lie side by side, if any.
+CONTIGUOUS, SCATTERED = -1, -2
+Layouts = Mapping[Buffer, int]  # of those buffers that are not contiguous
+
 Statement = Compute | Load | CheckIndex | Store | Reset | Accumulate | Fill | Combine | Loop
 
 
@@ -145,7 +149,7 @@ class Kernel:
     checks_indices: bool = False
 
 
-def walk(body: list[Statement]) -> Iterator[Statement]:
+def walk(body: Sequence[Statement]) -> Iterator[Statement]:
     """Every statement, loops before what they hold."""
     for statement in body:
         yield statement

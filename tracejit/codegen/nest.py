@@ -19,6 +19,7 @@ from tracejit.codegen.loops import (
     Compute,
     Fill,
     Kernel,
+    Layouts,
     Load,
     Loop,
     Reset,
@@ -63,7 +64,7 @@ class Cut:
 class NestPrinter(Generic[V]):
     """Prints one kernel. `strided` holds the buffers that are not contiguous in row-major order."""
 
-    def __init__(self, kernel: Kernel, symbols: Symbols, strided: set[Buffer]) -> None:
+    def __init__(self, kernel: Kernel, symbols: Symbols, strided: Layouts) -> None:
         self.kernel = kernel
         self.symbols = symbols
         self.strided = strided
@@ -124,7 +125,10 @@ class NestPrinter(Generic[V]):
         print_it()
         self.known, self.settled = outside
 
-    def stride(self, buffer: Buffer, dimension: int) -> str:
+    def stride(self, buffer: Buffer, dimension: int) -> str | None:
+        """The name of a stride in elements; None where it is 1."""
+        if self.strided[buffer] == dimension:
+            return None
         return self.strides.setdefault((buffer, dimension), f"{buffer.name}_s{dimension}")
 
 

@@ -20,6 +20,7 @@ from tracejit.codegen.loops import (
     Compute,
     Fill,
     Kernel,
+    Layouts,
     Load,
     Loop,
     Reset,
@@ -59,7 +60,7 @@ IN_MATH = frozenset(
 class KernelPrinter(NestPrinter[str]):
     """Prints one kernel as Python."""
 
-    def __init__(self, kernel: Kernel, symbols: Symbols, strided: set[Buffer]) -> None:
+    def __init__(self, kernel: Kernel, symbols: Symbols, strided: Layouts) -> None:
         super().__init__(kernel, symbols, strided)
         self.axis_names: dict[int, str] = {}
         self.lines: list[str] = []
@@ -300,9 +301,10 @@ class KernelPrinter(NestPrinter[str]):
     def address(self, buffer: Buffer, index: tuple[Index, ...]) -> str:
         if buffer in self.strided and len(index) == len(buffer.shape):
             parts = [
-                f"({self.index(k)}) * {self.stride(buffer, d)}"
-                for d, k in enumerate(index)
-                if k.terms or k.constant
+                self.index(k) if stride is None else f"({self.index(k)}) * {stride}"
+                for k, stride in [
+                    (k, self.stride(buffer, d)) for d, k in enumerate(index) if k.terms or k.constant
+                ]
             ]
             return " + ".join(parts) or "0"
         if len(index) != len(buffer.shape):
@@ -345,7 +347,7 @@ def describe_buffers(kernel: Kernel) -> list[str]:
 
 def print_program(
     segments: Sequence[Sequence[Kernel]],
-    strided: set[Buffer],
+    strided: Layouts,
     resident: set[Buffer],
     data_offset: int,
     literal_limit: int = 4,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.codegen import llvm, numba_source
-from tracejit.codegen.loops import Buffer, Compute, walk
+from tracejit.codegen.loops import CONTIGUOUS, SCATTERED, Compute, walk
 from tracejit.codegen.program import LibraryCall, Program, Segment
 from tracejit.codegen.table import ProgramText
 from tracejit.config import Config
@@ -58,7 +58,7 @@ class Executable:
     def __init__(self, program: Program, config: Config) -> None:
         self.program = program
         self.config = config
-        self.bound: dict[tuple[bool, ...], Bound] = {}
+        self.bound: dict[tuple[int, ...], Bound] = {}
         self._dtypes = tuple(v.type.dtype for v in program.inputs)
         graph = program.schedule.graph
         self._outputs = tuple((v.type.shape, v.type.dtype) for v in program.outputs)
@@ -70,16 +70,17 @@ class Executable:
 
     def __call__(self, arrays: Sequence[Any]) -> list[Any]:
         inputs: list[Any] = []
-        layout: list[bool] = []
+        layout: list[int] = []
         for x, dtype in zip(arrays, self._dtypes):
             if type(x) is not np.ndarray or x.dtype is not dtype:
                 x = np.asarray(x, dtype=dtype)
             flags = x.flags
-            contiguous = flags.c_contiguous and flags.aligned
-            if not contiguous:
-                x, contiguous = _usable(x)
+            if flags.c_contiguous and flags.aligned:
+                layout.append(CONTIGUOUS)
+            else:
+                x = _usable(x)
+                layout.append(layout_of(x))
             inputs.append(x)
-            layout.append(contiguous)
         key = tuple(layout)
         bound = self.bound.get(key)
         if bound is None:
@@ -158,7 +159,7 @@ class Executable:
             return arrays[atom]
         return eqn.primitive.evaluate(*(self.operand(a, arrays) for a in eqn.inputs), **eqn.params)
 
-    def bind(self, layout: tuple[bool, ...]) -> Bound:
+    def bind(self, layout: tuple[int, ...]) -> Bound:
         """Print the program for one set of layouts, compile or find it, and lay out its table."""
         program = self.program
         has_digamma = any(
@@ -187,13 +188,14 @@ class Executable:
             any(s[0] == "status" for s in dynamic),
         )
 
-    def print(self, layout: tuple[bool, ...], printer: str = "numba") -> ProgramText:
-        """The source for one set of layouts: what is compiled, or the readable form."""
+    def print(self, layout: tuple[int, ...] | None = None, printer: str = "numba") -> ProgramText:
+        """The source for one set of layouts (none: contiguous): what is compiled, or the readable form."""
         program = self.program
-        strided: set[Buffer] = {
-            program.buffers[v]
-            for v, contiguous in zip(program.inputs, layout, strict=True)
-            if v in program.buffers and not contiguous
+        layout = layout or (CONTIGUOUS,) * len(program.inputs)
+        strided = {
+            program.buffers[v]: kind
+            for v, kind in zip(program.inputs, layout, strict=True)
+            if v in program.buffers and kind != CONTIGUOUS
         }
         segments = [c.kernels for c in program.calls if isinstance(c, Segment)]
         print_program = llvm.print_program if printer == "llvm" else numba_source.print_program
@@ -208,10 +210,22 @@ class Executable:
         )
 
 
-def _usable(x: Any) -> tuple[Any, bool]:
+def layout_of(x: Any) -> int:
+    """How an array lies in memory, in the terms of `codegen.loops`: what kernels are printed for.
+
+    >>> x = np.zeros((4, 6))
+    >>> [layout_of(v) for v in (x, x[:, :3], x.T, x[:, ::2])]
+    [-1, 1, 0, -2]
+    """
+    if x.flags.c_contiguous:
+        return CONTIGUOUS
+    axes = [d for d, (n, s) in enumerate(zip(x.shape, x.strides)) if n > 1 and s == x.itemsize]
+    return axes[-1] if axes else SCATTERED
+
+
+def _usable(x: Any) -> Any:
     """An array whose strides are whole elements and whose data is aligned; copied only when it is not."""
-    whole = x.flags.aligned and all(s % x.itemsize == 0 for s in x.strides)
-    return (x, False) if whole else (x.copy(), True)
+    return x if x.flags.aligned and all(s % x.itemsize == 0 for s in x.strides) else x.copy(order="C")
 
 
 def _picker(positions: list[int]) -> Callable[[list[int]], tuple[int, ...]]:

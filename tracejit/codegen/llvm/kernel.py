@@ -26,6 +26,7 @@ from tracejit.codegen.loops import (
     Compute,
     Fill,
     Kernel,
+    Layouts,
     Load,
     Loop,
     Reset,
@@ -50,7 +51,7 @@ Known = Mapping[Guard, bool]
 class KernelPrinter(NestPrinter[Reg]):
     """Prints one kernel into `module`."""
 
-    def __init__(self, kernel: Kernel, symbols: Symbols, strided: set[Buffer], module: Module) -> None:
+    def __init__(self, kernel: Kernel, symbols: Symbols, strided: Layouts, module: Module) -> None:
         super().__init__(kernel, symbols, strided)
         self.module = module
         self.code = Code(module)

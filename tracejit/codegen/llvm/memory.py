@@ -79,11 +79,7 @@ class Memory:
         The latter are pairs of a stride, None where it is one element, and a number.
         """
         if buffer in self.printer.strided and len(index) == len(buffer.shape):
-            strides: list[Reg | None] = [
-                Reg(f"%{self.printer.stride(buffer, d)}", I64) if k.terms or k.constant else None
-                for d, k in enumerate(index)
-            ]
-            pieces = [(k, s) for k, s in zip(index, strides) if k.terms or k.constant]
+            pieces = [(k, self.stride(buffer, d)) for d, k in enumerate(index) if k.terms or k.constant]
         else:
             pieces = [(self.flat_index(buffer, index), None)]
         parts: list[Reg] = []
@@ -98,6 +94,10 @@ class Memory:
             if rest.terms or rest.constant:
                 parts += self.scaled(rest, stride)
         return parts, moving
+
+    def stride(self, buffer: Buffer, dimension: int) -> Reg | None:
+        name = self.printer.stride(buffer, dimension)
+        return None if name is None else Reg(f"%{name}", I64)
 
     def scaled(self, index: Index, stride: Reg | None) -> list[Reg]:
         terms = [self.printer.term(factor, n) for factor, n in index.terms]

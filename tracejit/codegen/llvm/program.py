@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tracejit.codegen.llvm.kernel import KernelPrinter
 from tracejit.codegen.llvm.module import VECTOR_BYTES, Module
-from tracejit.codegen.loops import Buffer, Kernel
+from tracejit.codegen.loops import Buffer, Kernel, Layouts
 from tracejit.codegen.symbols import Symbols
 from tracejit.codegen.table import KernelText, ProgramText, Slot, arrange
 
 
 def print_program(
     segments: Sequence[Sequence[Kernel]],
-    strided: set[Buffer],
+    strided: Layouts,
     resident: set[Buffer],
     data_offset: int,
     literal_limit: int = 4,
@@ -33,7 +33,7 @@ def print_program(
     return ProgramText("llvm", text, tuple(slots), dynamic, tuple(symbols.constants), tuple(symbols.checks))
 
 
-def _print_kernel(kernel: Kernel, symbols: Symbols, strided: set[Buffer], module: Module) -> KernelText:
+def _print_kernel(kernel: Kernel, symbols: Symbols, strided: Layouts, module: Module) -> KernelText:
     printer = KernelPrinter(kernel, symbols, strided, module)
     text = printer.run()
     return KernelText(kernel, text, tuple(printer.strides), tuple(symbols.used))

@@ -128,14 +128,14 @@ class RowBlock:
             printer.variables.pop(reset.accumulator, None)
         given = self.spilled(inside)
         taken = {r.accumulator: Lanes(code, _result_dtype(r.accumulator), self.lanes) for r in own}
-        mask, names, variables = printer.mask, dict(printer.names), dict(printer.variables)
+        mask, count = printer.mask, printer.count
+        names, variables = dict(printer.names), dict(printer.variables)
         axes = dict(printer.axes)
-        printer.vector_axis = printer.mask = None
+        printer.vector_axis = printer.mask = printer.count = None
         statements: list[Statement] = [*own, *loops]
 
         def several(counter: Reg) -> None:
-            count = ROWS_AT_ONCE if self.lanes % ROWS_AT_ONCE == 0 else 1
-            numbers = [code.binary("add", counter, literal(k, I64)) if k else counter for k in range(count)]
+            numbers = [code.binary("add", counter, literal(k, I64)) for k in range(ROWS_AT_ONCE)]
             rows = [self.row(n, axes, names, variables, given) for n in numbers]
             self.together(statements, rows)
             for row in rows:
@@ -152,9 +152,9 @@ class RowBlock:
         else:
             for lanes in taken.values():
                 lanes.put_all(code, literal(0, lanes.dtype))  # rows that are not there
-            code.counted_loop(zero, printer.count or literal(self.lanes, I64), 1, single)
+            code.counted_loop(zero, count or literal(self.lanes, I64), 1, single)
         printer.axes, printer.names, printer.variables = axes, names, variables
-        printer.vector_axis, printer.mask = self.axis, mask
+        printer.vector_axis, printer.mask, printer.count = self.axis, mask, count
         for accumulator, lanes in taken.items():
             printer.forget(accumulator)
             printer.variables[accumulator] = Finished(lanes.get_all(code))

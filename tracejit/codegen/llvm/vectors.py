@@ -16,6 +16,7 @@ from tracejit.codegen.loops import (
     Combine,
     Compute,
     Kernel,
+    Layouts,
     Load,
     Loop,
     Reset,
@@ -51,7 +52,7 @@ class Vectors:
     across: frozenset[Accumulator]
 
 
-def plan_vectors(kernel: Kernel, strided: set[Buffer], lanes: int, literal_limit: int) -> Vectors:
+def plan_vectors(kernel: Kernel, strided: Layouts, lanes: int, literal_limit: int) -> Vectors:
     """The plan for a kernel whose vectors have `lanes` elements."""
     planner = _Planner(set(kernel.scratch), strided, lanes, literal_limit)
     loops: set[int] = set()
@@ -80,7 +81,7 @@ def _across(body: Sequence[Statement], loops: set[int], blocks: set[int]) -> Ite
 
 
 class _Planner:
-    def __init__(self, scratch: set[Buffer], strided: set[Buffer], lanes: int, literal_limit: int) -> None:
+    def __init__(self, scratch: set[Buffer], strided: Layouts, lanes: int, literal_limit: int) -> None:
         self.scratch = scratch
         self.blocks: set[int] = set()
         self.strided = strided
@@ -135,7 +136,7 @@ class _Planner:
         crossing = len(own & read) + sum(isinstance(s, Reset) for s in direct)
         return (
             LOOP_COST
-            + extent * (inside + CROSSING_COST * crossing)
+            + extent * (inside + 1 + CROSSING_COST * crossing)
             + steps * sum(self.cost(s, loop.axis) for s in direct)
         )
 
@@ -178,7 +179,7 @@ class _Planner:
         moving = [k for k, part in enumerate(index) if axis in part.axes or part.loaded]
         if not moving:
             return True
-        if len(index) == len(buffer.shape) and (moving != [len(index) - 1] or buffer in self.strided):
+        if len(index) == len(buffer.shape) and moving != [self.strided.get(buffer, len(index) - 1)]:
             return False
         part = index[moving[0]]
         return dict(part.terms).get(AxisRef(axis)) in (1, -1)

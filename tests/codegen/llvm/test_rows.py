@@ -1,0 +1,123 @@
+"""Blocks of rows: where they are chosen, and every count of rows and columns around the number of lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+import tracejit as tj
+from tests.codegen.llvm.programs import Compiled, compiled
+from tests.schedule.test_laws import SEEDS, check_fused_and_unfused, native_law, program_of
+from tracejit.codegen.llvm import vectors
+from tracejit.codegen.llvm.module import Module
+from tracejit.codegen.llvm.vectors import plan_vectors
+from tracejit.codegen.loops import Loop, walk
+
+
+def logistic(w: Any, x: Any, y: Any) -> Any:
+    return np.mean(np.logaddexp(0.0, -y * (x @ w)))
+
+
+def squares(w: Any, x: Any, y: Any) -> Any:
+    return np.mean((x @ w - y) ** 2)
+
+
+def norms(w: Any, x: Any, y: Any) -> Any:
+    """Two reductions of a row, results of rows that are stored, and a maximum over rows."""
+    size = np.sqrt(np.sum(x * x * w, axis=1) ** 2 + 1.0)
+    top = np.max(np.abs(x), axis=1)
+    return np.sum(np.exp(-size) * top * y) + np.max(np.tanh(size * y))
+
+
+def chosen(w: Any, x: Any, y: Any) -> Any:
+    """A truth value and an index of a row, and a read at a place that is data."""
+    k = np.argmax(x * w, axis=1)
+    positive = np.all(x * w > -2.0, axis=1)
+    return np.sum(np.where(positive, np.exp(y) * w[k], np.tanh(y)))
+
+
+def shifted(w: Any, x: Any, y: Any) -> Any:
+    """Guards on the row and on the column."""
+    padded = np.concatenate([x[1:], x[:1]])
+    return np.sum(np.log1p(np.exp(np.sum(padded * w, axis=1) * y)) * np.sum(x[:, :1] * w[:1], axis=1))
+
+
+FUNCTIONS = [logistic, squares, norms, chosen, shifted]
+SHAPES = [(1, 1), (3, 5), (7, 8), (8, 3), (9, 7), (16, 17), (17, 9), (40, 33), (0, 6), (6, 1)]
+
+
+def data(n: int, m: int, dtype: str, rng: np.random.Generator) -> tuple[Any, Any, Any]:
+    return tuple(rng.standard_normal(s).astype(dtype) for s in ((m,), (n, m), (n,)))  # type: ignore[return-value]
+
+
+def blocks_of(program: Compiled) -> int:
+    executable = program.executable
+    return sum(
+        len(plan_vectors(k, {}, Module().lanes_of(k), executable.config.literal_limit).blocks)
+        for k in executable.program.kernels
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+def test_any_number_of_rows_and_columns(
+    function: Callable[..., Any], shape: tuple[int, int], dtype: str, rng: np.random.Generator
+) -> None:
+    if shape[0] == 0 and function is norms:
+        pytest.skip("NumPy has no maximum of nothing")
+    program = compiled(tj.grad_jit(function, argnums=(0, 1, 2)), *data(*shape, dtype, rng))
+    program.check(rtol=2e-5 if dtype == "f4" else 1e-12)
+
+
+@pytest.mark.parametrize("turn", [lambda x: x[::-1], np.asfortranarray, lambda x: np.repeat(x, 2, 1)[:, ::2]])
+def test_rows_of_matrices_that_lie_in_any_way(turn: Callable[[Any], Any], rng: np.random.Generator) -> None:
+    w, x, y = data(19, 11, "f8", rng)
+    compiled(tj.grad_jit(logistic, argnums=(0, 1)), w, turn(x), y[::-1]).check()
+
+
+def test_rows_with_much_work_of_their_own_run_in_blocks(rng: np.random.Generator) -> None:
+    arguments = data(100, 30, "f8", rng)
+    assert blocks_of(compiled(tj.grad_jit(logistic), *arguments)) == 1
+    assert blocks_of(compiled(lambda w, x, y: np.sum(x * w), *arguments)) == 0
+
+
+def test_a_scratch_row_belongs_to_one_row_at_a_time(rng: np.random.Generator) -> None:
+    def spread(x: Any) -> Any:
+        e = np.exp(x - np.max(x, axis=1, keepdims=True))
+        return np.sum(np.tanh(e / np.sum(e, axis=1, keepdims=True)) ** 2)
+
+    program = compiled(tj.grad_jit(spread), rng.standard_normal((50, 40)))
+    rows = [k for k in program.executable.program.kernels if k.scratch]
+    assert rows
+    assert not any(plan_vectors(k, {}, 8, 4).blocks for k in rows)
+    program.check()
+
+
+def test_the_elementary_functions_of_a_block_run_on_vectors(rng: np.random.Generator) -> None:
+    text = compiled(tj.grad_jit(logistic), *data(100, 30, "f8", rng)).text
+    assert "@softplus.v8f64" in text or "@logaddexp.v8f64" in text or "@log1p.v8f64" in text
+    assert "@log1p.f64" not in text
+
+
+def test_blocks_hold_loops_that_are_not_blocks_themselves(rng: np.random.Generator) -> None:
+    program = compiled(tj.grad_jit(norms, argnums=(0, 1)), *data(64, 30, "f8", rng))
+    for kernel in program.executable.program.kernels:
+        plan = plan_vectors(kernel, {}, 8, 4)
+        for loop in walk(kernel.body):
+            if id(loop) in plan.blocks:
+                assert isinstance(loop, Loop)
+                assert not plan.loops.isdisjoint(id(s) for s in walk(loop.body))
+
+
+@native_law
+@given(SEEDS)
+def test_every_legal_block_does_what_the_evaluator_does(seed: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vectors, "CROSSING_COST", -(10**6))
+        check_fused_and_unfused(program_of(seed, gradient=True, steps=12))
