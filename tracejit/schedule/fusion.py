@@ -171,6 +171,9 @@ class _Grouping:
         left, right = self.nodes[a], self.nodes[b]
         if len(left.group.eqns) + len(right.group.eqns) > MAX_EQUATIONS or self._separated(a, b):
             return False
+        if self._is_next(left, right) and extend(left.group, right.group):
+            self._absorb(a, b)
+            return True
         merged = merge(left.group, right.group)
         if merged is None or loop_order(merged, rank=False) is None:
             return False
@@ -183,6 +186,20 @@ class _Grouping:
         self._enter(a, _Node(merged, None, needs))
         self._join_below(a, b)
         return True
+
+    def _is_next(self, left: _Node, right: _Node) -> bool:
+        """Is `right` one equation that reads a result of `left` and comes after all of it?"""
+        if len(right.group.eqns) > 1 or right.last < left.last:
+            return False
+        return any(v in left.group.computed for v in right.needs)
+
+    def _absorb(self, a: int, b: int) -> None:
+        """Group `a` was extended by the only equation of `b`."""
+        right = self.nodes.pop(b)
+        for var in right.needs:
+            self.readers[var].discard(b)
+        self._enter_one(a, right.last, right.group.eqns[right.last], right.group)
+        self._join_below(a, b)
 
     def _join_below(self, a: int, b: int) -> None:
         """Group `b` became part of `a`: whatever stands above one of them stands above what is below both."""

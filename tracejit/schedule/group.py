@@ -23,6 +23,7 @@ class Group:
     domain_dims: the same, in the order of the dimensions of the shape that the equation runs over
     reads: arrays and results read, with the axes of their dimensions; None where elements are picked
     operands: for each result the arrays and results that its equation reads, through views as well
+    reduced: the results of reductions
     """
 
     eqns: dict[int, Eqn] = field(default_factory=dict)
@@ -32,11 +33,7 @@ class Group:
     domain_dims: dict[Var, Dims] = field(default_factory=dict)
     reads: dict[tuple[Var, Dims | None], None] = field(default_factory=dict)
     operands: dict[Var, frozenset[Var]] = field(default_factory=dict)
-
-    @property
-    def reduced(self) -> set[Var]:
-        """The results of the group's reductions."""
-        return {e.out for e in self.eqns.values() if e.primitive.kind is Kind.REDUCTION}
+    reduced: set[Var] = field(default_factory=set)
 
     def operands_of(self, eqn: Eqn) -> list[Var]:
         """Results of this group that the equation reads, through views as well."""
@@ -64,6 +61,8 @@ def single(number: int, eqn: Eqn, definitions: Mapping[Var, Eqn]) -> Group:
                 moved = tuple(None if d is None else dims[d] for d in reach.dims)
             group.reads[(reach.base, moved)] = None
     group.operands[eqn.out] = frozenset(v for v, _ in group.reads)
+    if eqn.primitive.kind is Kind.REDUCTION:
+        group.reduced.add(eqn.out)
     return group
 
 
@@ -112,7 +111,7 @@ def merge(a: Group, b: Group) -> Group | None:
     def rename(dims: Dims | None) -> Dims | None:
         return None if dims is None else tuple(None if d is None else find(d) for d in dims)
 
-    merged = Group(dict(sorted({**a.eqns, **b.eqns}.items())))
+    merged = Group(dict(sorted({**a.eqns, **b.eqns}.items())), reduced=a.reduced | b.reduced)
     merged.extents = {find(axis): n for axis, n in {**a.extents, **b.extents}.items()}
     for part in (a, b):
         for var, axes in part.domains.items():
@@ -185,7 +184,8 @@ def _sibling_constraints(a: Group, b: Group) -> list[tuple[int | None, int | Non
 def extend(group: Group, new: Group) -> bool:
     """Put one elementwise equation into a group in place, when it runs along one of the group's own results.
 
-    The common case of `merge`, without its cost: no axis is new and no order is newly constrained.
+    The common case of `merge`, without its cost, which grows with the group: no axis is new and no order is
+    newly constrained. The equation comes after those of the group.
     """
     ((number, eqn),) = new.eqns.items()
     if eqn.primitive.kind is not Kind.ELEMENTWISE:
