@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from tracejit.codegen.loops import Buffer, Kernel, Load, walk
 from tracejit.codegen.lower import Lowering
@@ -122,20 +125,25 @@ def _name_buffers(
 
 def plan_memory(lifetimes: dict[Buffer, tuple[int, int]]) -> tuple[dict[Buffer, int], int]:
     """Offsets such that buffers alive at the same time do not overlap; big ones are placed first."""
-    placed: list[tuple[int, int, tuple[int, int]]] = []
+    # What has been placed, by offset: (offset, end, first time, last time), a row each.
+    placed = np.empty((4, len(lifetimes)), np.int64)
     offsets: dict[Buffer, int] = {}
-    for buffer in sorted(lifetimes, key=lambda b: -nbytes(b)):
+    for count, buffer in enumerate(sorted(lifetimes, key=lambda b: -nbytes(b))):
         start, end = lifetimes[buffer]
         size = -(-max(nbytes(buffer), 1) // ALIGNMENT) * ALIGNMENT
-        offset = 0
-        for low, high, (born, dies) in sorted(placed):
-            if born <= end and start <= dies:
-                if low >= offset + size:
-                    break
-                offset = max(offset, high)
-        offsets[buffer] = offset
-        placed.append((offset, offset + size, (start, end)))
-    return offsets, max((high for _, high, _ in placed), default=0)
+        low, _, born, dies = taken = placed[:, :count]
+        offset = offsets[buffer] = _first_gap(taken[:2, (born <= end) & (start <= dies)], size)
+        place = np.searchsorted(low, offset)
+        placed[:, place + 1 : count + 1] = placed[:, place:count].copy()
+        placed[:, place] = (offset, offset + size, start, end)
+    return offsets, int(placed[1].max(initial=0))
+
+
+def _first_gap(taken: Any, size: int) -> int:
+    """The least offset at which `size` bytes fit between the ranges `taken`: lows, in order, and highs."""
+    low, high = taken
+    reached = np.concatenate(([0], np.maximum.accumulate(high)))
+    return int(reached[np.argmax(np.append(low, np.iinfo(np.int64).max) - reached >= size)])
 
 
 def nbytes(buffer: Buffer) -> int:

@@ -109,7 +109,11 @@ class _Grouping:
             self._grow(number)
 
     def _enter_new(self, key: int, node: _Node) -> None:
-        self._enter(key, node)
+        self.nodes[key] = node
+        for eqn in node.group.eqns.values():
+            self.owner[eqn.out] = key
+        for var in node.needs:
+            self.readers.setdefault(var, set()).add(key)
         self.below[key] = 0
         for dependency in self.dependencies(key):
             self.below[key] |= self.below[dependency] | 1 << dependency
@@ -133,13 +137,6 @@ class _Grouping:
             if var not in self.nodes[key].group.computed:
                 self.nodes[key].needs.add(var)
                 self.readers.setdefault(var, set()).add(key)
-
-    def _enter(self, key: int, node: _Node) -> None:
-        self.nodes[key] = node
-        for eqn in node.group.eqns.values():
-            self.owner[eqn.out] = key
-        for var in node.needs:
-            self.readers.setdefault(var, set()).add(key)
 
     def _grow(self, key: int) -> None:
         """Merge a new group with its producers, the latest first."""
@@ -177,15 +174,24 @@ class _Grouping:
         merged = merge(left.group, right.group)
         if merged is None or loop_order(merged, rank=False) is None:
             return False
-        del self.nodes[b]
-        for var in right.needs:
-            self.readers[var].discard(b)
-        needs = {v for v, _ in merged.external_reads()}
-        for var in left.needs - needs:
-            self.readers[var].discard(a)
-        self._enter(a, _Node(merged, None, needs))
+        self._leave(b)
+        for var in left.needs:
+            if var in right.group.computed:
+                self.readers[var].discard(a)
+        needs = {v for v, _ in merged.reads if v not in merged.computed}
+        self.nodes[a] = _Node(merged, None, needs)
+        self.owner.update(dict.fromkeys(right.group.computed, a))
+        for var in needs - left.needs:
+            self.readers.setdefault(var, set()).add(a)
         self._join_below(a, b)
         return True
+
+    def _leave(self, key: int) -> _Node:
+        """Take a group out, to be entered as part of another one."""
+        node = self.nodes.pop(key)
+        for var in node.needs:
+            self.readers[var].discard(key)
+        return node
 
     def _is_next(self, left: _Node, right: _Node) -> bool:
         """Is `right` one equation that reads a result of `left` and comes after all of it?"""
@@ -195,9 +201,7 @@ class _Grouping:
 
     def _absorb(self, a: int, b: int) -> None:
         """Group `a` was extended by the only equation of `b`."""
-        right = self.nodes.pop(b)
-        for var in right.needs:
-            self.readers[var].discard(b)
+        right = self._leave(b)
         self._enter_one(a, right.last, right.group.eqns[right.last], right.group)
         self._join_below(a, b)
 

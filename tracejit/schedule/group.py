@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tracejit.ir import Atom, Const, Eqn, Kind, Var
-from tracejit.schedule.access import Dims, reaches
+from tracejit.schedule.access import Dims, is_virtual, reaches
 
 _axis_numbers = itertools.count()
 
@@ -17,6 +18,7 @@ class Group:
     """Equations (by number) with the loop axes of every array they touch.
 
     extents: size of each axis
+    ages: for each axis the number that it was first known by; among equals the older one goes outside
     computed: the axes of each result, dimension by dimension (None: size 1); None for a scatter's result,
         which is complete only when the whole nest has run
     domains: for each result the axes that its equation runs over (a reduction's include the reduced ones)
@@ -28,6 +30,7 @@ class Group:
 
     eqns: dict[int, Eqn] = field(default_factory=dict)
     extents: dict[int, int] = field(default_factory=dict)
+    ages: dict[int, int] = field(default_factory=dict)
     computed: dict[Var, Dims | None] = field(default_factory=dict)
     domains: dict[Var, frozenset[int]] = field(default_factory=dict)
     domain_dims: dict[Var, Dims] = field(default_factory=dict)
@@ -49,10 +52,14 @@ def single(number: int, eqn: Eqn, definitions: Mapping[Var, Eqn]) -> Group:
     shape = domain_shape(eqn)
     axes = tuple(next(_axis_numbers) if n != 1 else None for n in shape)
     group.extents = {a: n for a, n in zip(axes, shape, strict=True) if a is not None}
+    group.ages = {a: a for a in group.extents}
     group.domains[eqn.out] = frozenset(group.extents)
     group.domain_dims[eqn.out] = axes
     group.computed[eqn.out] = _result_axes(eqn, axes)
     for operand, dims in operand_axes(eqn, axes):
+        if isinstance(operand, Var) and not is_virtual(definitions.get(operand)):
+            group.reads[(operand, dims)] = None
+            continue
         for reach in reaches(operand, definitions):
             if isinstance(reach.base, Const):
                 continue
@@ -99,34 +106,74 @@ def _result_axes(eqn: Eqn, axes: Dims) -> Dims | None:
 
 
 def merge(a: Group, b: Group) -> Group | None:
-    """The group of both on unified axes, or None when their axes do not fit one another."""
+    """The group of both on unified axes, or None when their axes do not fit one another.
+
+    The larger group's axes keep their names, so that only the smaller one is rewritten.
+    """
     pairs = _constraints(a, b)
-    leader = None if pairs is None else _unify(pairs, {**a.extents, **b.extents})
+    leader = None if pairs is None else _unify(pairs, a.extents | b.extents)
     if leader is None:
         return None
-
-    def find(axis: int) -> int:
-        return _find(leader, axis)
-
-    def rename(dims: Dims | None) -> Dims | None:
-        return None if dims is None else tuple(None if d is None else find(d) for d in dims)
-
-    merged = Group(dict(sorted({**a.eqns, **b.eqns}.items())), reduced=a.reduced | b.reduced)
-    merged.extents = {find(axis): n for axis, n in {**a.extents, **b.extents}.items()}
-    for part in (a, b):
-        for var, axes in part.domains.items():
-            merged.domains[var] = frozenset(find(axis) for axis in axes)
-            if len(merged.domains[var]) != len(axes):
-                return None
-            merged.computed[var] = rename(part.computed[var])
-            merged.operands[var] = part.operands[var]
-            merged.domain_dims[var] = tuple(None if d is None else find(d) for d in part.domain_dims[var])
-        for var, dims in part.reads:
-            merged.reads[(var, rename(dims))] = None
-    consistent = all(
-        dims is not None and dims == merged.computed[v] for v, dims in merged.reads if v in merged.computed
+    names = _names(a, b, leader)
+    first, second = _renamed(a, names), _renamed(b, names)
+    if first is None or second is None or not (_agree(first, second) and _agree(second, first)):
+        return None
+    ages = a.ages | b.ages
+    return Group(
+        dict(sorted((a.eqns | b.eqns).items())),
+        first.extents | second.extents,
+        {name: ages[_find(leader, axis)] for axis, name in names.items()},
+        first.computed | second.computed,
+        first.domains | second.domains,
+        first.domain_dims | second.domain_dims,
+        first.reads | second.reads,
+        a.operands | b.operands,
+        a.reduced | b.reduced,
     )
-    return merged if consistent else None
+
+
+def _names(a: Group, b: Group, leader: Mapping[int, int]) -> dict[int, int]:
+    """What every axis of two groups is called when they are one."""
+    names = {axis: _find(leader, axis) for axis in (*a.extents, *b.extents)}
+    if len(b.eqns) <= len(a.eqns):
+        return names
+    kept: dict[int, int] = {}
+    for axis in b.extents:
+        kept.setdefault(names[axis], axis)
+    return {axis: kept.get(name, name) for axis, name in names.items()}
+
+
+def _renamed(group: Group, names: Mapping[int, int]) -> Group | None:
+    """The group with its axes renamed; None where two axes of one equation would become one."""
+    if all(names[axis] == axis for axis in group.extents):
+        return group
+
+    # Thousands of arrays run along the same few axes.
+    renamed: dict[Dims | None, Dims | None] = {None: None}
+
+    def rename(dims: Dims | None) -> Any:
+        if dims not in renamed:
+            assert dims is not None
+            renamed[dims] = tuple(None if d is None else names[d] for d in dims)
+        return renamed[dims]
+
+    domains = {domain: frozenset(names[d] for d in domain) for domain in set(group.domains.values())}
+    if any(len(before) != len(after) for before, after in domains.items()):
+        return None
+    return replace(
+        group,
+        extents={names[axis]: n for axis, n in group.extents.items()},
+        computed={v: rename(dims) for v, dims in group.computed.items()},
+        domains={v: domains[domain] for v, domain in group.domains.items()},
+        domain_dims={v: rename(dims) for v, dims in group.domain_dims.items()},
+        reads={(v, rename(dims)): None for v, dims in group.reads},
+    )
+
+
+def _agree(maker: Group, reader: Group) -> bool:
+    """Does `reader` read the results of `maker` only at the place where they are computed?"""
+    made = maker.computed
+    return all(dims is not None and dims == made[v] for v, dims in reader.reads if v in made)
 
 
 def _find(leader: Mapping[int, int], axis: int) -> int:
@@ -217,25 +264,32 @@ def extend(group: Group, new: Group) -> bool:
     return True
 
 
-def consumed_reductions(group: Group) -> list[Eqn]:
-    """Reductions whose result a loop of the same group needs (an epilogue's scalars do not count)."""
-    epilogue = epilogue_results(group)
-    needed = {v for e in group.eqns.values() if e.out not in epilogue for v in group.operands_of(e)}
-    return [e for e in group.eqns.values() if e.primitive.kind is Kind.REDUCTION and e.out in needed]
+def consumed_reductions(group: Group, epilogue: Set[Var]) -> list[Eqn]:
+    """Reductions whose result a loop of the same group needs (the scalars of its `epilogue` do not count)."""
+    if not group.reduced:
+        return []
+    needed = set[Var]().union(*(read for v, read in group.operands.items() if v not in epilogue))
+    return [e for e in group.eqns.values() if e.out in group.reduced and e.out in needed]
 
 
 def _register_reductions(group: Group) -> list[Eqn]:
     """Reductions that need two registers and cannot run in memory: argmax and argmin."""
+    if not group.reduced:
+        return []
     return [e for e in group.eqns.values() if (e.primitive.reducer or "").startswith("arg")]
 
 
 def epilogue_results(group: Group) -> set[Var]:
     """Scalars computed after the nest: they depend on a reduction to a scalar."""
     late: set[Var] = set()
-    reduced = group.reduced
+    if not group.reduced:
+        return late
     for eqn in group.eqns.values():
-        if not group.domains[eqn.out] and any(v in late or v in reduced for v in group.operands_of(eqn)):
-            late.add(eqn.out)
+        var = eqn.out
+        if not group.domains[var]:
+            read = group.operands[var]
+            if not (late.isdisjoint(read) and group.reduced.isdisjoint(read)):
+                late.add(var)
     return late
 
 
@@ -246,15 +300,15 @@ def loop_order(group: Group, rank: bool = True) -> list[int] | None:
     whose result is needed inside must have its kept axes outside of its reduced ones. `rank=False` only asks
     whether there is one.
     """
-    domains = [d for d in group.domains.values() if d]
+    domains = {d for d in group.domains.values() if d}
     if not domains:
         return []
     late = epilogue_results(group)
-    if any(group.domains[e.out] and late.intersection(group.operands_of(e)) for e in group.eqns.values()):
+    if late and any(d and not late.isdisjoint(group.operands[v]) for v, d in group.domains.items()):
         return None  # a loop would wait for a scalar that is known only when all loops have run
     before: dict[int, set[int]] = {axis: set() for axis in group.extents}
     inner: set[int] = set()
-    consumed = consumed_reductions(group)
+    consumed = consumed_reductions(group, late)
     for eqn in {*consumed, *_register_reductions(group)}:
         kept = {a for a in group.computed[eqn.out] or () if a is not None}
         reduced = group.domains[eqn.out] - kept
@@ -267,12 +321,12 @@ def loop_order(group: Group, rank: bool = True) -> list[int] | None:
     if not outer:
         return None
     score = _inner_scores(group) if rank else dict.fromkeys(group.extents, 0)
-    order = [min(outer, key=lambda a: (score[a], a))]
+    order = [min(outer, key=lambda a: (score[a], group.ages[a]))]
     while len(order) < len(before):
         ready = [a for a in before if a not in order and before[a] <= set(order)]
         if not ready:
             return None
-        order.append(min(ready, key=lambda a: (score[a], a)))
+        order.append(min(ready, key=lambda a: (score[a], group.ages[a])))
     return order
 
 
