@@ -9,7 +9,7 @@ from typing import Any
 from tracejit.api.signature import Call
 from tracejit.errors import ArgumentError, DTypeError, ShapeError
 from tracejit.frontend import Trace, argument_of, trace
-from tracejit.ir import Atom, Builder, Graph, Var, building, constant
+from tracejit.ir import Atom, Graph, Var, constant
 from tracejit.pytree import TreeDef
 from tracejit.transforms import vjp_graph
 
@@ -94,9 +94,8 @@ def lower_grad(
     traced = trace_call(function, call, declared, name)
     aux = check_loss(traced, name, options)
     place = {k: position for position, k in enumerate(declared)}
-    seeds = [True] + [False] * aux.num_leaves
-    adjoint = vjp_graph(traced.graph, [place[k] for k in wrt], seeds)
-    graph = bind_last_inputs(adjoint, [constant(1, traced.graph.outputs[0].type.dtype)])
+    seeds = [constant(1, traced.graph.outputs[0].type.dtype)] + [False] * aux.num_leaves
+    graph = vjp_graph(traced.graph, [place[k] for k in wrt], seeds)
     if not options.with_value:
         graph = replace(graph, outputs=graph.outputs[1:])
     first_grad = len(graph.outputs) - len(wrt)
@@ -197,16 +196,6 @@ def source_of(graph: Graph, atom: Atom) -> str | None:
 
 
 # --- graphs -------------------------------------------------------------------------------------------------
-
-
-def bind_last_inputs(graph: Graph, values: Sequence[Atom]) -> Graph:
-    """`graph` with constants in place of its last inputs."""
-    builder = Builder(graph.name)
-    count = len(graph.inputs) - len(values)
-    inputs: list[Atom] = [builder.add_input(v.type) for v in graph.inputs[:count]]
-    with building(builder):
-        outputs = builder.inline(graph, [*inputs, *values])
-    return builder.finish(outputs)
 
 
 def move_last_inputs(graph: Graph, count: int, position: int) -> Graph:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ class Builder:
 
     `rewrite(builder, primitive, inputs, params)` may return an atom that stands for the equation (local
     simplification); it is tried before hash-consing. `frozen` holds the concrete arrays whose content this
-    trace relied on, not only their shape: its owner must trace again when one of them has changed.
+    trace relied on, not only their shape: its owner must trace again when one of them has changed. `replaced`
+    says what stands for variables of equations that were replayed and turned out to be needless.
     """
 
     def __init__(self, name: str = "f", rewrite: Callable[..., Atom | None] | None = None) -> None:
@@ -39,7 +40,8 @@ class Builder:
         self.call: Call | None = None
         self.trace_sources = False
         self._rewrite = rewrite
-        self._known: dict[Any, tuple[Var, ...]] = {}
+        self._known: dict[Any, Eqn] = {}
+        self.replaced: dict[Var, Atom] = {}
 
     def add_input(self, type: ArrayType) -> Var:
         var = Var(type)
@@ -54,40 +56,82 @@ class Builder:
 
     def emit(self, primitive: Primitive, inputs: Sequence[Atom], params: dict[str, Any]) -> Atom:
         """Add an equation, or find the atom that already holds its value."""
-        source = self.source or (find_source(self.call) if self.trace_sources else None)
         try:
-            out_type = primitive.infer(*(a.type for a in inputs), **params)
+            out_type = primitive.infer(*[a.type for a in inputs], **params)
         except TracejitError as error:
+            source = self._where()
             raise type(error)(
                 error.message, where=error.where or (source.describe() if source else None), hint=error.hint
             ) from None
-        folded = self._fold(primitive, inputs, params, out_type)
-        if folded is not None:
-            return folded
-        if self._rewrite is not None:
-            simpler = self._rewrite(self, primitive, inputs, params)
-            if simpler is not None:
-                return simpler
+        inputs = tuple(inputs)
+        simpler = self._simpler(primitive, inputs, params, out_type)
+        if simpler is not None:
+            return simpler
         key = eqn_key(primitive, inputs, params) if primitive.pure else None
-        if key is not None and key in self._known:
-            return self._known[key][0]
-        eqn = Eqn(primitive, tuple(inputs), freeze_params(params), (Var(out_type),), source)
+        eqn = self._known.get(key)
+        if eqn is None:
+            eqn = Eqn(primitive, inputs, freeze_params(params), (Var(out_type),), self._where())
+            self._append(eqn)
+            if key is not None:
+                self._known[key] = eqn
+        return eqn.outputs[0]
+
+    def replay(self, eqn: Eqn) -> None:
+        """Emit an equation of another graph under its own variable, whose type is known.
+
+        Its operands may have been replaced by others of their types. Where the equation turns out to be
+        needless, `replaced` says what stands for its variable.
+        """
+        primitive, inputs, replaced = eqn.primitive, eqn.inputs, self.replaced
+        if replaced and not replaced.keys().isdisjoint(inputs):
+            eqn = eqn.with_inputs(substitute(replaced, a) for a in inputs)
+            inputs = eqn.inputs
+        self.source = eqn.source
+        out = eqn.outputs[0]
+        simpler = self._simpler(primitive, inputs, eqn.params, out.type)
+        if simpler is not None:
+            self._replace(out, simpler)
+            return
+        if primitive.pure:
+            known = self._known.setdefault(eqn_key(primitive, inputs, eqn.params), eqn)
+            if known is not eqn:
+                self._replace(out, known.outputs[0])
+                return
+        self._append(eqn)
+
+    def _append(self, eqn: Eqn) -> None:
         self.eqns.append(eqn)
-        self.definitions[eqn.out] = eqn
-        if key is not None:
-            self._known[key] = eqn.outputs
-        return eqn.out
+        self.definitions[eqn.outputs[0]] = eqn
+
+    def _replace(self, old: Var, new: Atom) -> None:
+        self.replaced[old] = new
+
+    def _where(self) -> Source | None:
+        """The user's line that is being traced, or that what is emitted stems from."""
+        return self.source or (find_source(self.call) if self.trace_sources else None)
+
+    def _simpler(
+        self, primitive: Primitive, inputs: tuple[Atom, ...], params: Mapping[str, Any], out_type: ArrayType
+    ) -> Atom | None:
+        """The constant that an equation amounts to, or what the rewriting finds for it."""
+        if not out_type.shape and primitive.kind is Kind.ELEMENTWISE and primitive.pure:
+            folded = self._fold(primitive, inputs, params, out_type)
+            if folded is not None:
+                return folded
+        return self._rewrite(self, primitive, inputs, params) if self._rewrite is not None else None
 
     def _fold(
-        self, primitive: Primitive, inputs: Sequence[Atom], params: dict[str, Any], out_type: ArrayType
+        self, primitive: Primitive, inputs: tuple[Atom, ...], params: Mapping[str, Any], out_type: ArrayType
     ) -> Const | None:
-        if primitive.kind is not Kind.ELEMENTWISE or out_type.rank or not primitive.pure or not inputs:
-            return None
-        if not all(isinstance(a, Const) for a in inputs):
+        values: list[np.generic] = []
+        for atom in inputs:
+            if not isinstance(atom, Const):
+                return None
+            values.append(atom.value)
+        if not values:
             return None
         with np.errstate(all="ignore"):
-            value = primitive.evaluate(*(a.value for a in inputs if isinstance(a, Const)), **params)
-        return constant(value, out_type.dtype)
+            return constant(primitive.evaluate(*values, **params), out_type.dtype)
 
     def definition(self, atom: Atom) -> Eqn | None:
         """The equation that assigns `atom`, None for inputs and constants."""

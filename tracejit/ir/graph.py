@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -32,10 +34,10 @@ class Const:
     value: np.generic
     type: ArrayType
 
-    @property
-    def key(self) -> tuple[str, str, bytes]:
+    @functools.cached_property
+    def key(self) -> tuple[np.dtype[Any], bytes]:
         """Hashable identity of the value: NaNs are equal to themselves, 0.0 differs from -0.0."""
-        return ("const", str(self.type), self.value.tobytes())
+        return self.type.dtype, self.value.tobytes()
 
 
 Atom = Var | Const
@@ -87,19 +89,18 @@ def atom_key(atom: Atom) -> Any:
     return atom.key if isinstance(atom, Const) else atom
 
 
-def eqn_key(primitive: Primitive, inputs: Iterable[Atom], params: Mapping[str, Any]) -> Any:
+def eqn_key(primitive: Primitive, inputs: tuple[Atom, ...], params: Mapping[str, Any]) -> Any:
     """Hashable identity of what an equation computes."""
-    return (
-        primitive,
-        tuple(atom_key(a) for a in inputs),
-        tuple(sorted(params.items(), key=lambda kv: kv[0])),
-    )
+    for atom in inputs:
+        if isinstance(atom, Const):
+            inputs = tuple([atom_key(a) for a in inputs])
+            break
+    if len(params) > 1:
+        return primitive, inputs, tuple(sorted(params.items()))
+    return primitive, inputs, *params.items()
 
 
 def uses(graph: Graph) -> dict[Var, int]:
     """How often each variable is read, by equations and as an output."""
-    counts: dict[Var, int] = {}
-    for atom in itertools.chain(*(e.inputs for e in graph.eqns), graph.outputs):
-        if isinstance(atom, Var):
-            counts[atom] = counts.get(atom, 0) + 1
-    return counts
+    counts = Counter(itertools.chain(*(e.inputs for e in graph.eqns), graph.outputs))
+    return {atom: count for atom, count in counts.items() if isinstance(atom, Var)}

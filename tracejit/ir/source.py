@@ -6,7 +6,7 @@ import functools
 import linecache
 import os
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -55,7 +55,9 @@ class Source:
 
     def derivative(self) -> Source:
         """The same line, for equations of the derivative of what was written there."""
-        return self if self.call is None else replace(self, call=self.call.derivative)
+        if self.call is None:
+            return self
+        return Source(self.function, self.filename, self.line, self.call.derivative, self.offset)
 
     def describe(self) -> str:
         """`in loss, model.py:12:  z = x @ w`, as error messages show it."""
@@ -66,12 +68,17 @@ class Source:
         return f"{os.path.basename(self.filename)}:{self.line}"
 
 
+@functools.cache
+def _is_skipped(filename: str) -> bool:
+    return filename.startswith(_SKIPPED) and filename != _DEMO
+
+
 def find_source(call: Call | None = None) -> Source | None:
     """The innermost frame outside this library and NumPy, or None when there is none."""
     frame = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
-        if not filename.startswith(_SKIPPED) or filename == _DEMO:
+        if not _is_skipped(filename):
             return Source(frame.f_code.co_name, filename, frame.f_lineno, call, frame.f_lasti)
         frame = frame.f_back
     return None

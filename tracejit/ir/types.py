@@ -50,13 +50,13 @@ class ArrayType:
         return self.dtype.kind == "f"
 
     def with_shape(self, shape: tuple[int, ...]) -> ArrayType:
-        return ArrayType(tuple(shape), self.dtype)
+        return self if shape == self.shape else ArrayType(tuple(shape), self.dtype)
 
     def with_dtype(self, dtype: Any) -> ArrayType:
-        return ArrayType(self.shape, np.dtype(dtype))
+        return self if dtype is self.dtype else ArrayType(self.shape, np.dtype(dtype))
 
     def __str__(self) -> str:
-        name = DTYPE_NAMES.get(self.dtype, str(self.dtype))
+        name = DTYPE_NAMES.get(self.dtype) or str(self.dtype)
         return f"{name}[{','.join(map(str, self.shape))}]" if self.shape else name
 
 

@@ -49,9 +49,10 @@ convert_p = register(
 
 def convert(value: Value, dtype: Any) -> Value:
     """`value` in another dtype; nothing is emitted when it has it already; Python integers must fit."""
+    known = value.atom.type.dtype
+    if known is dtype or known == np.dtype(dtype):
+        return value if value.weak is None else Value(value.builder, value.atom)
     dtype = np.dtype(dtype)
-    if value.dtype == dtype:
-        return Value(value.builder, value.atom)
     if value.weak is int and dtype.kind in "iu" and isinstance(value.atom, Const):
         bounds = np.iinfo(dtype)
         if not bounds.min <= int(value.atom.value) <= bounds.max:
@@ -198,7 +199,7 @@ broadcast_p = register(
 def broadcast(value: Value, shape: Sequence[int], dims: Sequence[int]) -> Value:
     """Dimension k of `value` becomes dimension `dims[k]` of `shape`; the other dimensions repeat."""
     shape, dims = tuple(shape), tuple(dims)
-    if value.shape == shape and dims == tuple(range(len(shape))):
+    if value.atom.type.shape == shape and dims == tuple(range(len(shape))):
         return value
     return emit(broadcast_p, value, shape=shape, dims=dims)
 
@@ -206,6 +207,8 @@ def broadcast(value: Value, shape: Sequence[int], dims: Sequence[int]) -> Value:
 def broadcast_to(value: Value, shape: Sequence[int]) -> Value:
     """NumPy's broadcasting of `value` to `shape`, which must be possible."""
     shape = tuple(int(n) for n in shape)
+    if not value.atom.type.shape:
+        return broadcast(value, shape, ())
     offset = len(shape) - value.ndim
     kept = [k for k, n in enumerate(value.shape) if n == shape[k + offset]]
     dropped = [k for k in range(value.ndim) if k not in kept]

@@ -60,12 +60,15 @@ def elementwise(
     resolve_types = resolve or functools.partial(resolve_ufunc, name, ufunc)
 
     def infer(*types: ArrayType) -> ArrayType:
-        if any(t.shape != types[0].shape for t in types):
-            raise ShapeError(f"{name}: shapes differ, {', '.join(map(str, types))}")
-        dtypes = resolve_types(*(t.dtype for t in types))
-        if tuple(dtypes[:-1]) != tuple(t.dtype for t in types):
+        first = types[0]
+        for t in types:
+            if t is not first and t.shape != first.shape:
+                raise ShapeError(f"{name}: shapes differ, {', '.join(map(str, types))}")
+        given = tuple([t.dtype for t in types])
+        dtypes = resolve_types(*given)
+        if tuple(dtypes[:-1]) != given:
             raise DTypeError(f"{name}: operands must be promoted first, {', '.join(map(str, types))}")
-        return types[0].with_dtype(dtypes[-1])
+        return first.with_dtype(dtypes[-1])
 
     primitive = register(
         Primitive(
@@ -109,18 +112,19 @@ def resolve_ufunc(name: str, ufunc: Any, *dtypes: Any) -> tuple[np.dtype[Any], .
 
 def promote(name: str, resolve: Resolve, args: Sequence[Any]) -> list[Value]:
     """Operands as values of the dtypes that `resolve` asks for."""
-    values = [as_value(a, f"{name}: operand {k}") for k, a in enumerate(args)]
-    dtypes = resolve(*(v.weak or v.dtype for v in values))
+    values = [a if isinstance(a, Value) else as_value(a, f"{name}: operand {k}") for k, a in enumerate(args)]
+    dtypes = resolve(*[v.weak or v.atom.type.dtype for v in values])
     return [convert(v, dtype) for v, dtype in zip(values, dtypes, strict=False)]
 
 
 def broadcast_values(name: str, values: Sequence[Value]) -> list[Value]:
     """Values of one common shape."""
-    shapes = [v.shape for v in values]
-    if all(s == shapes[0] for s in shapes):
+    shapes = {v.atom.type.shape for v in values}
+    if len(shapes) == 1:
         return list(values)
+    shapes.discard(())
     try:
-        shape = np.broadcast_shapes(*shapes)
+        shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
     except ValueError:
         types = ", ".join(str(v.type) for v in values)
         raise ShapeError(

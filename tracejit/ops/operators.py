@@ -22,11 +22,13 @@ _WEAK_KINDS: dict[str, type] = {"f": float, "i": int, "u": int}
 
 def stays_weak(*operands: Any) -> bool:
     """Do all operands stem from Python numbers, so that the result must not promote a later operand?"""
-    return all(
-        (isinstance(x, Value) and x.weak is not None)
-        or (isinstance(x, (bool, int, float)) and not isinstance(x, np.generic))
-        for x in operands
-    )
+    for x in operands:
+        if isinstance(x, Value):
+            if x.weak is None:
+                return False
+        elif not isinstance(x, (bool, int, float)) or isinstance(x, np.generic):
+            return False
+    return True
 
 
 def weaken(value: Value) -> Value:

@@ -164,8 +164,10 @@ def localize(value: Value, builder: Builder) -> Atom:
 
 def emit(primitive: Primitive, *values: Value, **params: Any) -> Value:
     """One equation in the current trace; operands must already have the types that the primitive takes."""
-    if all(isinstance(v.atom, Const) for v in values) and values and current_builder() is None:
-        return Value(None, Builder().emit(primitive, [v.atom for v in values], params))
-    builder = active_builder()
-    atom = builder.emit(primitive, [localize(v, builder) for v in values], params)
-    return Value(builder, atom)
+    builder = current_builder()
+    if builder is None:
+        if all(isinstance(v.atom, Const) for v in values) and values:
+            return Value(None, Builder().emit(primitive, [v.atom for v in values], params))
+        builder = active_builder()
+    atoms = [v.atom if v.builder is builder else localize(v, builder) for v in values]
+    return Value(builder, builder.emit(primitive, atoms, params))

@@ -22,7 +22,6 @@ from tracejit.ir import (
     Primitive,
     Var,
     constant,
-    eqn_key,
     substitute,
     uses,
 )
@@ -74,7 +73,6 @@ class Rewriter(Builder):
         self.changes = 0
         self._rules = rules
         self._counts = uses(graph)
-        self._env: dict[Var, Atom] = {}
 
     def _apply(self, builder: Builder, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
         for rule in self._rules.of(primitive):
@@ -87,37 +85,9 @@ class Rewriter(Builder):
     def uses(self, atom: Atom) -> int:
         return self._counts.get(atom, 1) if isinstance(atom, Var) else 1
 
-    def replay(self, eqn: Eqn) -> None:
-        """Emit an equation of the graph; the types of its operands are as they were, so its own is too."""
-        env, primitive, inputs = self._env, eqn.primitive, eqn.inputs
-        for atom in inputs:
-            if atom in env:
-                inputs = tuple(substitute(env, a) for a in inputs)
-                eqn = eqn.with_inputs(inputs)
-                break
-        self.source = eqn.source
-        result: Atom | None = None
-        if not eqn.outputs[0].type.shape:
-            result = self._fold(primitive, inputs, dict(eqn.params), eqn.outputs[0].type)
-        if result is None:
-            result = self._apply(self, primitive, inputs, eqn.params)
-        if result is not None:
-            self._replace(eqn.out, result)
-            return
-        if primitive.pure:
-            key = eqn_key(primitive, inputs, eqn.params)
-            known = self._known.setdefault(key, eqn.outputs)
-            if known is not eqn.outputs:
-                for old, new in zip(eqn.outputs, known, strict=True):
-                    self._replace(old, new)
-                return
-        self.eqns.append(eqn)
-        for var in eqn.outputs:
-            self.definitions[var] = eqn
-
     def _replace(self, old: Var, new: Atom) -> None:
         self.changes += 1
-        self._env[old] = new
+        super()._replace(old, new)
         if isinstance(new, Var):
             self._counts[new] = self._counts.get(new, 0) + self._counts.get(old, 0)
 
@@ -125,7 +95,7 @@ class Rewriter(Builder):
         """The graph under the rules, without equations that nothing reads; `graph` itself if none applies."""
         for eqn in graph.eqns:
             self.replay(eqn)
-        outputs = [substitute(self._env, a) for a in graph.outputs]
+        outputs = [substitute(self.replaced, a) for a in graph.outputs]
         result = drop_dead(self.finish(outputs))
         return result if self.changes or len(result.eqns) != len(graph.eqns) else graph
 

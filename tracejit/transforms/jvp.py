@@ -17,35 +17,34 @@ def jvp_graph(graph: Graph, has_tangent: Sequence[bool]) -> Graph:
     other outputs get none.
     """
     builder = Builder(f"jvp_{graph.name}")
-    env: dict[Var, Atom] = {v: builder.add_input(v.type) for v in graph.inputs}
+    builder.inputs = list(graph.inputs)
     tangents: dict[Var, Value] = {}
     for var, moves in zip(graph.inputs, has_tangent, strict=True):
         if moves:
             tangents[var] = Value(builder, builder.add_input(var.type))
     with building(builder):
         for eqn in graph.eqns:
-            with builder.at(eqn.source):
-                env[eqn.out] = builder.emit(
-                    eqn.primitive, [substitute(env, a) for a in eqn.inputs], dict(eqn.params)
-                )
-            with builder.at(eqn.source.derivative() if eqn.source else None):
-                tangent = _tangent(builder, eqn, env, tangents)
+            builder.replay(eqn)
+            builder.source = eqn.source.derivative() if eqn.source else None
+            tangent = _tangent(builder, eqn, tangents)
             if tangent is not None:
                 tangents[eqn.out] = tangent
-        outputs = [substitute(env, a) for a in graph.outputs]
+        builder.source = None
+        outputs = [substitute(builder.replaced, a) for a in graph.outputs]
         moved = [_output_tangent(a, tangents) for a in graph.outputs if a.type.is_float]
         outputs += [v.atom for v in moved]
     return builder.finish(outputs)
 
 
-def _tangent(builder: Builder, eqn: Eqn, env: dict[Var, Atom], tangents: dict[Var, Value]) -> Value | None:
+def _tangent(builder: Builder, eqn: Eqn, tangents: dict[Var, Value]) -> Value | None:
     moving = [tangents.get(a) if isinstance(a, Var) else None for a in eqn.inputs]
     if all(t is None for t in moving) or not eqn.out.type.is_float:
         return None
     if eqn.primitive.jvp is None:
         raise no_rule(eqn, "forward")
-    primals = [Value(builder, substitute(env, a)) for a in eqn.inputs]
-    return eqn.primitive.jvp(primals, moving, Value(builder, env[eqn.out]), **eqn.params)
+    primals = [Value(builder, substitute(builder.replaced, a)) for a in eqn.inputs]
+    out = Value(builder, substitute(builder.replaced, eqn.out))
+    return eqn.primitive.jvp(primals, moving, out, **eqn.params)
 
 
 def _output_tangent(atom: Atom, tangents: dict[Var, Value]) -> Value:

@@ -4,39 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tracejit.ir import Atom, Builder, Eqn, Graph, Var, building, substitute
+from tracejit.ir import Builder, Const, Eqn, Graph, Var, building, substitute
 from tracejit.ops import Value, zeros_of
 from tracejit.transforms.jvp import no_rule
 
 
-def vjp_graph(graph: Graph, wrt: Sequence[int], seeds: Sequence[bool] | None = None) -> Graph:
+def vjp_graph(graph: Graph, wrt: Sequence[int], seeds: Sequence[bool | Const] | None = None) -> Graph:
     """The graph `(*inputs, *cts) -> (*outputs, *input_cts)`.
 
-    `wrt` are positions of float inputs; `seeds[k]` says whether output k (a float) gets a cotangent input
-    (default: every float output). An input that no seeded output depends on gets zeros.
+    `wrt` are positions of float inputs; `seeds[k]` says whether output k (a float) gets a cotangent input, or
+    is its cotangent (default: an input for every float output). An input that no seeded output depends on
+    gets zeros. The equations of `graph` are taken over with their variables.
     """
     if seeds is None:
         seeds = [a.type.is_float for a in graph.outputs]
     builder = Builder(f"vjp_{graph.name}")
-    env: dict[Var, Atom] = {v: builder.add_input(v.type) for v in graph.inputs}
-    seed_vars = [builder.add_input(a.type) if s else None for a, s in zip(graph.outputs, seeds, strict=True)]
+    builder.inputs = list(graph.inputs)
     active = _active_vars(graph, {graph.inputs[k] for k in wrt})
+    for eqn in graph.eqns:
+        builder.replay(eqn)
+    builder.source = None
     with building(builder):
-        for eqn in graph.eqns:
-            with builder.at(eqn.source):
-                env[eqn.out] = builder.emit(
-                    eqn.primitive, [substitute(env, a) for a in eqn.inputs], dict(eqn.params)
-                )
         cts: dict[Var, Value] = {}
-        for atom, seed in zip(graph.outputs, seed_vars, strict=True):
-            if seed is not None and isinstance(atom, Var) and atom in active:
-                _accumulate(cts, atom, Value(builder, seed))
+        for atom, seed in zip(graph.outputs, seeds, strict=True):
+            ct = builder.add_input(atom.type) if seed is True else seed
+            if ct and isinstance(atom, Var) and atom in active:
+                _accumulate(cts, atom, Value(builder, ct))
         for eqn in reversed(graph.eqns):
-            if eqn.out in cts:
-                with builder.at(eqn.source.derivative() if eqn.source else None):
-                    _pull(builder, eqn, env, active, cts)
+            if eqn.outputs[0] in cts:
+                builder.source = eqn.source.derivative() if eqn.source else None
+                _pull(builder, eqn, active, cts)
+        builder.source = None
         results = [cts[v] if v in cts else zeros_of(v.type) for v in (graph.inputs[k] for k in wrt)]
-    outputs = [substitute(env, a) for a in graph.outputs] + [r.atom for r in results]
+    outputs = [substitute(builder.replaced, a) for a in graph.outputs] + [r.atom for r in results]
     return builder.finish(outputs)
 
 
@@ -49,13 +49,13 @@ def _active_vars(graph: Graph, wrt: set[Var]) -> set[Var]:
     return active
 
 
-def _pull(builder: Builder, eqn: Eqn, env: dict[Var, Atom], active: set[Var], cts: dict[Var, Value]) -> None:
+def _pull(builder: Builder, eqn: Eqn, active: set[Var], cts: dict[Var, Value]) -> None:
     ct = cts.pop(eqn.out)
     needed = [isinstance(a, Var) and a in active for a in eqn.inputs]
     if eqn.primitive.vjp is None:
         raise no_rule(eqn, "reverse")
-    primals = [Value(builder, substitute(env, a)) for a in eqn.inputs]
-    out = Value(builder, env[eqn.out])
+    primals = [Value(builder, substitute(builder.replaced, a)) for a in eqn.inputs]
+    out = Value(builder, substitute(builder.replaced, eqn.out))
     pulled = eqn.primitive.vjp(ct, primals, out, needed, **eqn.params)
     for atom, contribution in zip(eqn.inputs, pulled, strict=True):
         if contribution is not None and isinstance(atom, Var) and atom in active:
