@@ -236,6 +236,13 @@ def test_the_oldest_entries_go_when_the_folder_is_too_big(source: str, tmp_path:
     assert stranger.exists()
 
 
+def test_a_file_that_vanishes_while_the_folder_is_read_is_passed_over(source: str, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir(mode=0o700)
+    (tmp_path / "cache" / ".new-gone").symlink_to(tmp_path / "nothing")  # listed, but without a status
+    assert get_program(source)[1] == "compiled"
+    assert len(entries(tmp_path)) == 1
+
+
 def test_eight_threads_compile_a_program_once(source: str) -> None:
     origins: list[str] = []
     barrier = threading.Barrier(8)

@@ -258,10 +258,9 @@ def _prune(folder: Path, limit: int) -> None:
     groups: dict[str, list[tuple[Path, os.stat_result]]] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
-            with suppress(OSError):
-                groups.setdefault(entry.name.split(".")[0] or entry.name, []).append(
-                    (Path(entry.path), entry.stat())
-                )
+            with suppress(OSError):  # another process may have renamed or deleted it meanwhile
+                found = Path(entry.path), entry.stat()
+                groups.setdefault(entry.name.split(".")[0] or entry.name, []).append(found)
     total = sum(status.st_size for files in groups.values() for _, status in files)
     oldest = sorted(groups.items(), key=lambda item: max(status.st_mtime for _, status in item[1]))
     for name, files in oldest:
