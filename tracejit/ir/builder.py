@@ -91,11 +91,15 @@ class Builder:
         simpler = self._simpler(primitive, inputs, eqn.params, out.type)
         if simpler is not None:
             self._replace(out, simpler)
-            return
-        if primitive.pure:
-            known = self._known.setdefault(eqn_key(primitive, inputs, eqn.params), eqn)
+        else:
+            self._enter(eqn)
+
+    def _enter(self, eqn: Eqn) -> None:
+        """Add an equation, or note which one stands for it."""
+        if eqn.primitive.pure:
+            known = self._known.setdefault(eqn_key(eqn.primitive, eqn.inputs, eqn.params), eqn)
             if known is not eqn:
-                self._replace(out, known.outputs[0])
+                self._replace(eqn.outputs[0], known.outputs[0])
                 return
         self._append(eqn)
 

@@ -72,12 +72,22 @@ class Eqn:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A function: inputs, equations in an order in which every variable is assigned before use, outputs."""
+    """A function: inputs, equations in an order in which every variable is assigned before use, outputs.
+
+    `is_tidy` notes that no two equations compute the same and that each is needed; a graph made from another
+    one by `dataclasses.replace` knows nothing of it.
+    """
 
     inputs: tuple[Var, ...]
     eqns: tuple[Eqn, ...]
     outputs: tuple[Atom, ...]
     name: str = "f"
+    is_tidy: bool = field(default=False, init=False)
+
+    def marked_tidy(self) -> Graph:
+        """This graph, which whoever calls has tidied."""
+        object.__setattr__(self, "is_tidy", True)
+        return self
 
 
 def freeze_params(params: dict[str, Any]) -> Mapping[str, Any]:

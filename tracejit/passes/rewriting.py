@@ -6,6 +6,7 @@ None where it does not apply. It sees operands already rewritten, and what it em
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from tracejit.ir import (
     Primitive,
     Var,
     constant,
+    eqn_key,
     substitute,
     uses,
 )
@@ -71,8 +73,13 @@ class Rewriter(Builder):
         super().__init__(graph.name, rewrite=self._apply)
         self.inputs = list(graph.inputs)
         self.changes = 0
+        self._graph = graph
         self._rules = rules
-        self._counts = uses(graph)
+        self._is_quiet = False
+
+    @functools.cached_property
+    def _counts(self) -> dict[Var, int]:
+        return uses(self._graph)
 
     def _apply(self, builder: Builder, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
         for rule in self._rules.of(primitive):
@@ -85,19 +92,56 @@ class Rewriter(Builder):
     def uses(self, atom: Atom) -> int:
         return self._counts.get(atom, 1) if isinstance(atom, Var) else 1
 
+    def emit(self, primitive: Primitive, inputs: Sequence[Atom], params: dict[str, Any]) -> Atom:
+        self._end_quiet()
+        return super().emit(primitive, inputs, params)
+
     def _replace(self, old: Var, new: Atom) -> None:
+        self._end_quiet()
         self.changes += 1
         super()._replace(old, new)
         if isinstance(new, Var):
             self._counts[new] = self._counts.get(new, 0) + self._counts.get(old, 0)
 
-    def rewrite(self, graph: Graph) -> Graph:
-        """The graph under the rules, without equations that nothing reads; `graph` itself if none applies."""
-        for eqn in graph.eqns:
+    def rewrite(self) -> Graph:
+        """The graph under the rules, without equations that nothing reads; the graph itself if none applies."""
+        graph = self._graph
+        quiet = self._replay_quietly() if graph.is_tidy else 0
+        if self._is_quiet:
+            return graph
+        for eqn in graph.eqns[quiet:]:
             self.replay(eqn)
         outputs = [substitute(self.replaced, a) for a in graph.outputs]
         result = drop_dead(self.finish(outputs))
-        return result if self.changes or len(result.eqns) != len(graph.eqns) else graph
+        is_new = self.changes or len(result.eqns) != len(graph.eqns)
+        return (result if is_new else graph).marked_tidy()
+
+    def _replay_quietly(self) -> int:
+        """Replay equations of a tidy graph up to the first change; returns how many they are.
+
+        So far no equation can be found to be known, and nothing is noted to find it by.
+        """
+        self._is_quiet = True
+        for number, eqn in enumerate(self._graph.eqns):
+            if self._rules.of(eqn.primitive):
+                self.source = eqn.source
+                simpler = self._apply(self, eqn.primitive, eqn.inputs, eqn.params)
+                if simpler is not None:
+                    self._replace(eqn.outputs[0], simpler)
+                    return number + 1
+                if not self._is_quiet:  # a rule emitted something before it gave up
+                    self._enter(eqn)
+                    return number + 1
+            self._append(eqn)
+        return len(self._graph.eqns)
+
+    def _end_quiet(self) -> None:
+        """From here on an equation may repeat one that was replayed: note them."""
+        if self._is_quiet:
+            self._is_quiet = False
+            for eqn in self.eqns:
+                if eqn.primitive.pure:
+                    self._known[eqn_key(eqn.primitive, eqn.inputs, eqn.params)] = eqn
 
     # --- what rules look at and emit ---------------------------------------------------------------------
 
@@ -137,7 +181,7 @@ class Rewriter(Builder):
 
 def rewrite_graph(graph: Graph, rules: Rules) -> Graph:
     """One emission of `graph` under `rules`."""
-    return Rewriter(graph, rules).rewrite(graph)
+    return Rewriter(graph, rules).rewrite()
 
 
 def rewrite_to_end(graph: Graph, rules: Rules, rounds: int = 4) -> Graph:
@@ -152,6 +196,8 @@ def rewrite_to_end(graph: Graph, rules: Rules, rounds: int = 4) -> Graph:
 
 def drop_dead(graph: Graph) -> Graph:
     """The graph without equations whose results nothing reads; those with an effect stay."""
+    if graph.is_tidy:
+        return graph
     live: set[Atom] = set(graph.outputs)
     kept: list[Eqn] = []
     for eqn in reversed(graph.eqns):
