@@ -132,7 +132,8 @@ def check_leaf(leaf: Any) -> Any:
     if type(leaf) in SCALAR_TYPES:
         return leaf
     if isinstance(leaf, np.ndarray):
-        if isinstance(leaf, (np.ma.MaskedArray, np.matrix)):
+        # NumPy loads its masked arrays when they are first named, which takes longer than a trace.
+        if type(leaf) is not np.ndarray and isinstance(leaf, (np.ma.MaskedArray, np.matrix)):
             raise DTypeError(f"is a {type(leaf).__name__}", hint="pass a plain array: np.asarray(x)")
         _check_leaf_dtype(leaf.dtype)
         return np.asarray(leaf)

@@ -157,7 +157,7 @@ def unwrap(x: Any, cls: TracerType) -> Any:
                 hint="compute with the real and the imaginary part",
             )
         )
-    elif isinstance(x, (np.ma.MaskedArray, np.matrix)):
+    elif isinstance(x, np.ndarray) and isinstance(x, (np.ma.MaskedArray, np.matrix)):
         raise located(
             DTypeError(
                 f"a {kind.__name__} cannot be used in a traced function",

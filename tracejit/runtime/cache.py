@@ -12,6 +12,7 @@ import json
 import os
 import stat
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -122,7 +123,7 @@ def program_key(source: str, language: Language = "numba") -> str:
     True
     """
     digest = hashlib.sha256((strip_comments(source) if language == "numba" else source).encode())
-    digest.update(_environment_key().encode())
+    digest.update(_environment_key(language).encode())
     return digest.hexdigest()
 
 
@@ -142,22 +143,27 @@ def strip_comments(source: str) -> str:
 
 
 @cache
-def _environment_key() -> str:
-    return json.dumps([_versions(), native.host_description(), _compiler_fingerprint()], sort_keys=True)
+def _environment_key(language: Language) -> str:
+    numba = _numba_version() if language == "numba" else ""
+    facts = [_versions(), numba, native.host_description(), _compiler_fingerprint()]
+    return json.dumps(facts, sort_keys=True)
 
 
 @cache
 def _versions() -> dict[str, str]:
-    # Asked of the installed packages: importing Numba to learn its version would cost more than loading does.
+    import llvmlite
+
+    return {"tracejit": sys.modules["tracejit"].__version__, "llvmlite": llvmlite.__version__}
+
+
+def _numba_version() -> str:
+    # Asked of the installed package: importing Numba to learn its version would cost more than loading does.
     from importlib import metadata
 
-    found: dict[str, str] = {}
-    for name in ("tracejit", "numba", "llvmlite"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+    try:
+        return metadata.version("numba")
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _compiler_fingerprint() -> str:
