@@ -116,6 +116,15 @@ class Value:
     def sqrt(self) -> Value:
         return self.llvm_call("sqrt")
 
+    def floor(self) -> Value:
+        return self.llvm_call("floor")
+
+    def widened(self) -> Value:
+        return Value(self.code, self.code.convert("fpext", self.x, F64))
+
+    def narrowed(self) -> Value:
+        return Value(self.code, self.code.convert("fptrunc", self.x, F32))
+
     def copysign(self, sign: Value) -> Value:
         return self.llvm_call("copysign", sign)
 
@@ -169,6 +178,10 @@ class BitsValue:
 
     def __rshift__(self, count: int) -> BitsValue:
         return self._with("lshr", count)
+
+    def has(self, mask: int) -> Any:
+        """Is any bit of `mask` set?"""
+        return self.code.compare("ne", (self & mask).x, self.code.constant(0, self.x.dtype))
 
     def real(self) -> Value:
         return Value(self.code, self.code.convert("bitcast", self.x, np.dtype(f"f{self.x.dtype.itemsize}")))

@@ -48,7 +48,7 @@ class Llvm:
 
 @dataclass(frozen=True)
 class Program:
-    """Straight-line code printed in place from the program of that name in `codegen.math_library`."""
+    """Straight-line code printed in place from the program of that name in `codegen.math`."""
 
 
 @dataclass(frozen=True)
@@ -418,15 +418,15 @@ def _address(dtype: str) -> Callable[[Any], Any]:
 
 
 def _programs() -> list[ScalarFunction]:
-    names = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sinh", "cosh")
-    functions = {name: getattr(np, name) for name in (*names, "logaddexp", "logaddexp2")} | {"erf": math.erf}
+    names = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "logaddexp", "logaddexp2")
+    names += ("tanh", "sinh", "cosh", "sin", "cos", "tan", "cbrt", "hypot")
+    functions: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in names}
+    functions |= {"pow_": _pow, "erf": math.erf}
     return [ScalarFunction(name, _floating(f), Program()) for name, f in functions.items()]
 
 
 def _unary_libm() -> list[ScalarFunction]:
     symbols: dict[str, Callable[..., Any]] = {
-        "cbrt": np.cbrt,
-        "tan": np.tan,
         "asin": np.arcsin,
         "acos": np.arccos,
         "atan": np.arctan,
@@ -441,8 +441,6 @@ def _unary_libm() -> list[ScalarFunction]:
 
 def _llvm() -> list[ScalarFunction]:
     names: dict[str, Callable[..., Any]] = {
-        "sin": np.sin,
-        "cos": np.cos,
         "sqrt": np.sqrt,
         "floor": np.floor,
         "ceil": np.ceil,
@@ -457,8 +455,6 @@ def _llvm() -> list[ScalarFunction]:
 def _float_functions() -> list[ScalarFunction]:
     return [
         ScalarFunction("gamma", _floating(_gamma), Libm("tgamma")),
-        ScalarFunction("pow_", _floating(_pow), Llvm("pow")),
-        ScalarFunction("hypot", _floating(np.hypot), Libm("hypot")),
         ScalarFunction("atan2", _floating(np.arctan2), Libm("atan2")),
         ScalarFunction("nextafter", _floating(np.nextafter), Libm("nextafter")),
         ScalarFunction("fmod", _floating(np.fmod), Expression()),
@@ -466,7 +462,6 @@ def _float_functions() -> list[ScalarFunction]:
         ScalarFunction("floor_divide", _floating(np.floor_divide), Expression()),
         ScalarFunction("heaviside", _floating(np.heaviside), Expression()),
         ScalarFunction("spacing", _floating(np.spacing), Expression()),
-        ScalarFunction("sinc", _floating(np.sinc), Expression()),
         ScalarFunction("ldexp", _ldexp, Expression()),
         ScalarFunction("digamma", _floating(lambda x: digamma(float(x))), Loop()),
     ]

@@ -172,7 +172,8 @@ def _compiler_fingerprint() -> str:
     digest = hashlib.sha256()
     names = ("instructions", "intrinsics", "numba_pipeline", "native")
     for path in (
-        *[root / "codegen" / f"{name}.py" for name in ("math_library", "scalar_library")],
+        *sorted((root / "codegen" / "math").glob("*.py")),
+        root / "codegen" / "scalar_library.py",
         *[root / "runtime" / f"{name}.py" for name in names],
     ):
         with suppress(OSError):

@@ -81,6 +81,29 @@ class Value:
     def copysign(self, sign: Value) -> Value:
         return self.llvm_call("copysign", sign)
 
+    def sqrt(self) -> Value:
+        return self.llvm_call("sqrt")
+
+    def floor(self) -> Value:
+        return self.llvm_call("floor")
+
+    def widened(self) -> Value:
+        return Value(self.builder, self.builder.fpext(self.llvm, ir.DoubleType()))
+
+    def narrowed(self) -> Value:
+        return Value(self.builder, self.builder.fptrunc(self.llvm, ir.FloatType()))
+
+    def rescue(self, condition: Any, symbol: str, *args: Value) -> Value:
+        """`self`, but the C function `symbol` of `args` where `condition` holds; called only if it does."""
+        before = self.builder.block
+        with self.builder.if_then(condition, likely=False):
+            other = call_libm(self.builder, symbol, [a.llvm for a in args])
+            then = self.builder.block
+        result = self.builder.phi(self.llvm.type)
+        result.add_incoming(self.llvm, before)
+        result.add_incoming(other, then)
+        return Value(self.builder, result)
+
     @property
     def width(self) -> int:
         return 32 if isinstance(self.llvm.type, ir.FloatType) else 64
@@ -100,7 +123,7 @@ class Value:
 
 
 class BitsValue:
-    """A float's bits as an LLVM integer without sign, with the operators of `math_library.Bits`."""
+    """A float's bits as an LLVM integer without sign, with the operators of `codegen.math.Bits`."""
 
     def __init__(self, builder: Any, llvm: Any) -> None:
         self.builder = builder
@@ -122,11 +145,17 @@ class BitsValue:
     def __or__(self, other: BitsValue | int) -> BitsValue:
         return self._with(self.builder.or_, other)
 
+    def __xor__(self, other: BitsValue | int) -> BitsValue:
+        return self._with(self.builder.xor, other)
+
     def __lshift__(self, count: int) -> BitsValue:
         return self._with(self.builder.shl, count)
 
     def __rshift__(self, count: int) -> BitsValue:
         return self._with(self.builder.lshr, count)
+
+    def has(self, mask: int) -> Any:
+        return self.builder.icmp_unsigned("!=", (self & mask).llvm, ir.Constant(self.llvm.type, 0))
 
     def real(self) -> Value:
         kind = ir.FloatType() if self.llvm.type.width == 32 else ir.DoubleType()
@@ -134,7 +163,7 @@ class BitsValue:
 
 
 def emit_program(builder: Any, program: Callable[..., Any], args: Operands) -> Any:
-    """Print a program of `codegen.math_library` in place."""
+    """Print a program of `codegen.math` in place."""
     return program(*[Value(builder, arg) for arg in args]).llvm
 
 
@@ -361,12 +390,6 @@ def _spacing(x: Value) -> Value:
     return x.constant(math.nan).where(x.llvm_call("fabs").compare("==", math.inf), away - x)
 
 
-def _sinc(x: Value) -> Value:
-    # NumPy's: a zero argument is replaced by a tiny one.
-    y = (x.constant(1.0e-20).where(x.compare("==", 0.0), x)) * math.pi
-    return y.llvm_call("sin") / y
-
-
 def _ldexp(builder: Any, kind: Any, args: Operands) -> Any:
     x, exponent = args
     limit = 1 << 20  # beyond every float's range, and within C's int
@@ -407,7 +430,6 @@ EXPRESSIONS: dict[str, Emit] = {
     "right_shift": _shift(left=False),
     "heaviside": _formula(_heaviside),
     "spacing": _formula(_spacing),
-    "sinc": _formula(_sinc),
     "ldexp": _ldexp,
 }
 

@@ -19,7 +19,7 @@ from numba.core.typing.templates import AbstractTemplate, signature
 from numba.core.typing.templates import Registry as TypingRegistry
 
 from tracejit.codegen import scalar_library
-from tracejit.codegen.math_library import PROGRAMS
+from tracejit.codegen.math import PROGRAMS
 from tracejit.codegen.scalar_library import (
     SCALAR_FUNCTIONS,
     Address,

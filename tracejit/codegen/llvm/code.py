@@ -317,7 +317,7 @@ class Code:
         self.enter()
         self.branch_if(needed, then, after)
         self.start(then)
-        other = self.select(condition, self.libm(symbol, *args), value)
+        other = self.select(condition, self.module.call_libm(self, symbol, args, rare=True), value)
         self.leave()
         source = self.label
         self.branch(after)

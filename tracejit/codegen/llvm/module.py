@@ -15,7 +15,7 @@ import numpy as np
 from tracejit.codegen import formulas
 from tracejit.codegen.llvm.code import F32, F64, Code, Reg, literal, suffix, type_text
 from tracejit.codegen.loops import Accumulate, Combine, Compute, Kernel, Load, Store, walk
-from tracejit.codegen.math_library import PROGRAMS
+from tracejit.codegen.math import PROGRAMS
 from tracejit.codegen.scalar_library import SCALAR_FUNCTIONS, Libm, Llvm
 from tracejit.errors import InternalError
 
@@ -27,12 +27,13 @@ MOST_LANES = 32
 # quarters of all compile time.
 INLINE_BUDGET = 1000
 
-OUTLINED, INLINED = "#3", "#1"
+OUTLINED, INLINED, RARE = "#3", "#1", "#4"
 ATTRIBUTES = (
     'attributes #0 = { noinline nounwind "no-trapping-math"="true" }',
     'attributes #1 = { alwaysinline nounwind memory(none) "no-trapping-math"="true" }',
     "attributes #2 = { nounwind willreturn memory(none) }",
     'attributes #3 = { noinline nounwind memory(none) "no-trapping-math"="true" }',
+    "attributes #4 = { cold noinline nounwind memory(none) }",
 )
 
 # Integer functions with loops, one number at a time, on 64 bits without sign.
@@ -182,7 +183,7 @@ class Module:
         self.uses[symbol] += code.count - before  # not where an equal call is found
         return found
 
-    def call_libm(self, code: Code, symbol: str, values: Sequence[Reg]) -> Reg:
+    def call_libm(self, code: Code, symbol: str, values: Sequence[Reg], rare: bool = False) -> Reg:
         """The C function on a number, or one lane after the other in a function of its own."""
         lanes = max(v.lanes for v in values)
         values = [code.splat(v, lanes) for v in values]
@@ -190,7 +191,7 @@ class Module:
         name = f"{symbol}f" if dtype == F32 else symbol
         if not lanes:
             return self._call_c(code, name, values)
-        own = f"lanes.{name}.v{lanes}"
+        own = f"{'rare' if rare else 'lanes'}.{name}.v{lanes}"
         if own not in self.functions:
             inner = Code(self)
             arguments = [Reg(f"%a{k}", v.dtype, lanes) for k, v in enumerate(values)]
@@ -198,7 +199,8 @@ class Module:
             for k in range(lanes):
                 single = self._call_c(inner, name, [inner.lane(a, k) for a in arguments])
                 result = inner.with_lane(result, k, single)
-            self.functions[own] = self.function_text(inner, own, arguments, result)
+            text = self.function_text(inner, own, arguments, result)
+            self.functions[own] = text.replace(OUTLINED, RARE, 1) if rare else text
         return code.effect(
             f"call {values[0].type} @{own}({', '.join(f'{v.type} {v.text}' for v in values)})", dtype, lanes
         )

@@ -26,7 +26,7 @@ from tracejit.codegen.loops import (
     operands,
     walk,
 )
-from tracejit.codegen.math_library import PROGRAMS
+from tracejit.codegen.math import PROGRAMS
 from tracejit.codegen.scalar_library import SCALAR_FUNCTIONS, Libm
 from tracejit.codegen.scalar_library import Loop as LoopFunction
 from tracejit.schedule.index import AxisRef, Index, Loaded
