@@ -419,23 +419,16 @@ def _address(dtype: str) -> Callable[[Any], Any]:
 
 def _programs() -> list[ScalarFunction]:
     names = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "logaddexp", "logaddexp2")
-    names += ("tanh", "sinh", "cosh", "sin", "cos", "tan", "cbrt", "hypot")
+    names += ("sin", "cos", "tan", "tanh", "sinh", "cosh", "cbrt", "hypot")
     functions: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in names}
+    for name in ("asin", "acos", "atan", "asinh", "acosh", "atanh", "atan2"):
+        functions[name] = getattr(np, f"arc{name[1:]}")
     functions |= {"pow_": _pow, "erf": math.erf}
     return [ScalarFunction(name, _floating(f), Program()) for name, f in functions.items()]
 
 
 def _unary_libm() -> list[ScalarFunction]:
-    symbols: dict[str, Callable[..., Any]] = {
-        "asin": np.arcsin,
-        "acos": np.arccos,
-        "atan": np.arctan,
-        "asinh": np.arcsinh,
-        "acosh": np.arccosh,
-        "atanh": np.arctanh,
-        "erfc": math.erfc,
-        "lgamma": _lgamma,
-    }
+    symbols: dict[str, Callable[..., Any]] = {"erfc": math.erfc, "lgamma": _lgamma}
     return [ScalarFunction(name, _floating(f), Libm(name)) for name, f in symbols.items()]
 
 
@@ -455,7 +448,6 @@ def _llvm() -> list[ScalarFunction]:
 def _float_functions() -> list[ScalarFunction]:
     return [
         ScalarFunction("gamma", _floating(_gamma), Libm("tgamma")),
-        ScalarFunction("atan2", _floating(np.arctan2), Libm("atan2")),
         ScalarFunction("nextafter", _floating(np.nextafter), Libm("nextafter")),
         ScalarFunction("fmod", _floating(np.fmod), Expression()),
         ScalarFunction("remainder", _floating(np.remainder), Expression()),

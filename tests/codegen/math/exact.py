@@ -76,6 +76,13 @@ EXACT: dict[str, Exact] = {
     "erf": Exact(mpmath.erf, -6.5, 6.5, 2.0, (1, -1, 4, 6, 1e-300), (-40, 40)),
     "cbrt": Exact(lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)), -10, 10, edges=(*LOG_EDGES, 2, 4, 8, 27)),
     "hypot": Exact(lambda x, y: mpmath.sqrt(x * x + y * y), 0, 4, edges=(2.0**500, 2.0**-450, *TINY)),
+    "asin": Exact(mpmath.asin, -1, 1, edges=(0.5, -0.5, 1.0), domain=lambda x: abs(x) <= 1),
+    "acos": Exact(mpmath.acos, -1, 1, edges=(0.5, -0.5, 1.0), domain=lambda x: abs(x) <= 1),
+    "atan": Exact(mpmath.atan, -10, 10, edges=(1.0, -1.0)),
+    "atan2": Exact(mpmath.atan2, -4, 4, edges=(2.0**500, 2.0**-500, *TINY), domain=lambda y, x: x != 0),
+    "asinh": Exact(mpmath.asinh, -10, 10, edges=(2.0**28, 2.0**14)),
+    "acosh": Exact(mpmath.acosh, 1, 10, edges=(2.0**28, 2.0**14), domain=lambda x: x >= 1),
+    "atanh": Exact(mpmath.atanh, -1, 1, edges=(0.5, 1.0), domain=lambda x: abs(x) < 1),
     "pow_": Exact(
         lambda x, y: x**y, 0, 4, 2.0, (1.0, *LOG_EDGES), domain=lambda x, y: positive(x) & np.isfinite(y)
     ),

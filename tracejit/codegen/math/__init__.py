@@ -11,7 +11,8 @@ from types import MappingProxyType
 
 from tracejit.codegen.math.error import erf
 from tracejit.codegen.math.exponential import exp, exp2, expm1
-from tracejit.codegen.math.hyperbolic import cosh, sinh, tanh
+from tracejit.codegen.math.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
+from tracejit.codegen.math.inverse_trigonometric import acos, asin, atan, atan2
 from tracejit.codegen.math.logarithm import log, log1p, log2, log10, logaddexp, logaddexp2
 from tracejit.codegen.math.power import cbrt, hypot, pow_
 from tracejit.codegen.math.real import Bits, Real, Truth
@@ -39,6 +40,13 @@ PROGRAMS: Mapping[str, Callable[..., Real]] = MappingProxyType(
             pow_,
             cbrt,
             hypot,
+            asin,
+            acos,
+            atan,
+            atan2,
+            asinh,
+            acosh,
+            atanh,
             erf,
             logaddexp,
             logaddexp2,

@@ -100,17 +100,22 @@ def log(x: Real) -> Real:
     return log_limits(x, e.fma(f.ln2[0], fraction - (half_square - low)))
 
 
-def log1p(x: Real) -> Real:
-    """log(1 + x) without cancellation: the logarithm of the rounded sum and a first-order correction."""
-    f = format_of(x)
-    u, lost = two_sum(x, 1.0)
-    e, m = split(u)
+def log_of_sum(high: Real, low: Real, doublings: Real | float = 0.0) -> Real:
+    """log(2**doublings * (high + low)) for normal, positive `high` and a far smaller `low`."""
+    f = format_of(high)
+    e, m = split(high)
+    e = e + doublings
     fraction = m - 1.0
     half_square, rest = log_parts(fraction)
-    low = e.fma(f.ln2[1], rest) + lost / u
-    result = e.fma(f.ln2[0], fraction - (half_square - low))
-    result = log_limits(u, result)
-    return x.where(x.absolute().compare("<", 2.0 ** -(f.fraction + 2)), result)
+    rest = e.fma(f.ln2[1], rest) + low / high
+    return e.fma(f.ln2[0], fraction - (half_square - rest))
+
+
+def log1p(x: Real) -> Real:
+    """log(1 + x) without cancellation: the logarithm of the rounded sum and a first-order correction."""
+    u, lost = two_sum(x, 1.0)
+    result = log_limits(u, log_of_sum(u, lost))
+    return x.where(x.absolute().compare("<", 2.0 ** -(format_of(x).fraction + 2)), result)
 
 
 def log_with_low(x: Real, factor: float, factor_low: float) -> tuple[Real, Real, Real]:
