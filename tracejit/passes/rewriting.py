@@ -104,7 +104,7 @@ class Rewriter(Builder):
             self._counts[new] = self._counts.get(new, 0) + self._counts.get(old, 0)
 
     def rewrite(self) -> Graph:
-        """The graph under the rules, without equations that nothing reads; the graph itself if none applies."""
+        """The graph under the rules, without equations that nothing reads; itself if none applies."""
         graph = self._graph
         quiet = self._replay_quietly() if graph.is_tidy else 0
         if self._is_quiet:

@@ -121,3 +121,41 @@ def test_every_legal_block_does_what_the_evaluator_does(seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vectors, "CROSSING_COST", -(10**6))
         check_fused_and_unfused(program_of(seed, gradient=True, steps=12))
+
+
+# --- short rows in registers --------------------------------------------------------------------------------
+
+
+def peaks(p: Any, x: Any, y: Any) -> Any:
+    """Three columns of scratch a row, and sums of columns."""
+    u = (x[:, None] - p[3:6]) / p[6:9]
+    return np.mean((np.sum(p[:3] * np.exp(-0.5 * u * u), axis=1) - y) ** 2)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("n", [1, 3, 8, 9, 50])
+def test_short_scratch_rows_have_a_copy_in_each_lane(n: int, dtype: str, rng: np.random.Generator) -> None:
+    p = np.abs(rng.standard_normal(9)) + 0.5
+    arguments = [a.astype(dtype) for a in (p, rng.standard_normal(n), rng.standard_normal(n))]
+    program = compiled(tj.grad_jit(peaks, argnums=(0, 1)), *arguments)
+    kernels = [k for k in program.executable.program.kernels if k.scratch]
+    assert bool(kernels) == (n > 1)
+    for kernel in kernels:
+        assert plan_vectors(kernel, {}, Module().lanes_of(kernel), 4).expanded == frozenset(kernel.scratch)
+    program.check(rtol=2e-5 if dtype == "f4" else 1e-12)
+
+
+def test_short_scratch_rows_of_truth_values(rng: np.random.Generator) -> None:
+    def ranked(x: Any) -> Any:
+        near = np.abs(x - np.mean(x, axis=1, keepdims=True)) < 0.5
+        count = np.sum(near, axis=1, keepdims=True)
+        return np.sum(np.where(near, np.exp(x) / count, x * count))
+
+    compiled(tj.grad_jit(ranked), rng.standard_normal((21, 3))).check()
+
+
+def test_sums_of_columns_stay_in_registers_until_the_loop_is_done(rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal(37), rng.standard_normal(4)
+    compiled(lambda x, y: np.sum(np.exp(x)[:, None] * y, axis=0), x, y).check()
+    compiled(lambda x, y: np.max(np.tanh(x)[:, None] * y, axis=0), x, y).check()
+    compiled(lambda x, y: np.prod(np.tanh(x)[:, None] + y, axis=0), x[:9], y).check()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,9 @@ TYPES = {
     F32: "float",
     F64: "double",
 }
+
+
+T = TypeVar("T")
 
 
 class Reg:
@@ -124,7 +127,7 @@ class Code:
             found = known[rhs] = Reg(name, dtype, lanes, region)
         return found
 
-    def in_region(self, region: int, emit: Callable[[], Reg]) -> Reg:
+    def in_region(self, region: int, emit: Callable[[], T]) -> T:
         """What `emit` makes of effects without branches, in front of the open loop inside `region`."""
         if region + 1 >= len(self.regions):
             return emit()

@@ -63,6 +63,8 @@ class KernelPrinter(NestPrinter[Reg]):
         self.mask: Reg | None = None
         self.count: Reg | None = None  # of the lanes that the mask lets through
         self.variables: dict[Accumulator, Variable | Finished] = {}
+        self.outside = 0  # the region around the innermost vector loop
+        self.partials: dict[tuple[Buffer, str], tuple[Place, Variable]] = {}
 
     def run(self) -> str:
         """The text of the function."""
@@ -221,10 +223,25 @@ class KernelPrinter(NestPrinter[Reg]):
         value = values[0]
         for other in values[1:]:
             value = combined(self.code, s.reducer, value, other)
-        if self.lanes and not place.varies:
-            value = self.over_lanes(s.reducer, self.code.splat(value, self.lanes))
+        if not self.lanes or place.varies:
+            self.combine_at(place, s.reducer, value)
+        elif place.pointer.region <= self.outside:
+            self.partial(s, place).add(self.code, value, None, self.mask)
+        else:
+            self.combine_at(place, s.reducer, self.over_lanes(s.reducer, self.code.splat(value, self.lanes)))
+
+    def combine_at(self, place: Place, reducer: str, value: Reg) -> None:
         old = self.memory.load(place, None)
-        self.memory.store(place, combined(self.code, s.reducer, old, value))
+        self.memory.store(place, combined(self.code, reducer, old, value))
+
+    def partial(self, s: Combine, place: Place) -> Variable:
+        """What lanes reduce in, where all of a vector loop reduces into one place of memory."""
+        key = (s.buffer, place.pointer.text)
+        if key not in self.partials:
+            variable = Variable(self, Accumulator(s.reducer, s.buffer.dtype), self.lanes, across=True)
+            self.code.in_region(self.outside, lambda: variable.reset(self.code))
+            self.partials[key] = (place, variable)
+        return self.partials[key][1]
 
     def over_lanes(self, reducer: str, value: Reg) -> Reg:
         """One number of the lanes that are there."""
@@ -283,6 +300,8 @@ class KernelPrinter(NestPrinter[Reg]):
         """`body` on all lanes as long as there are enough iterations, then once on those that are left."""
         code, lanes = self.code, self.vectors.lanes
         self.vector_axis = -1 if axis is None else axis
+        around = self.outside, self.partials
+        self.outside, self.partials = len(code.regions) - 1, {}
         rest = low
         if extent is None or extent > self.symbols.literal_limit:
             whole = code.binary("and", code.binary("sub", high, low), literal(-lanes, I64))
@@ -298,6 +317,9 @@ class KernelPrinter(NestPrinter[Reg]):
 
         code.block_if(code.compare("sgt", count, literal(0, I64)), masked)
         self.vector_axis = None
+        for place, variable in self.partials.values():
+            self.combine_at(place, variable.reducer, variable.over_lanes(code))
+        self.outside, self.partials = around
 
     # --- indices --------------------------------------------------------------------------------------------
 
@@ -453,9 +475,10 @@ class Variable:
 
     def result(self, code: Code) -> Reg:
         """The reduction's value, where the loops that feed it are done."""
-        return code.in_region(self.region, lambda: self._result(code))
+        return code.in_region(self.region, lambda: self.over_lanes(code))
 
-    def _result(self, code: Code) -> Reg:
+    def over_lanes(self, code: Code) -> Reg:
+        """The value from what the lanes hold now."""
         if self.reducer.startswith("arg"):
             return self.get(code, "at")
         value = self.get(code, "value")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +23,13 @@ class Place:
     """Elements of a buffer: `pointer` to the first (or one in each lane, where `step` is 0 and it varies).
 
     step: 1 or -1 for lanes that lie side by side; 0 for one element, or pointers
+    is_own: memory of the function in which each lane has an element of its own
     """
 
     buffer: Buffer
     pointer: Reg
     step: int
+    is_own: bool = False
 
     @property
     def varies(self) -> bool:
@@ -46,6 +49,7 @@ class Memory:
         self.printer = printer
         self.code = printer.code
         self._nothing: str | None = None
+        self._expanded: dict[Buffer, str] = {}
 
     # --- places ---------------------------------------------------------------------------------------------
 
@@ -54,6 +58,8 @@ class Memory:
         return Place(buffer, self.pointer(buffer, [counter]), 1)
 
     def place(self, buffer: Buffer, index: tuple[Index, ...]) -> Place:
+        if buffer in self.printer.vectors.expanded:
+            return self.expanded(buffer, index)
         parts, moving = self.terms(buffer, index)
         lanes, axis = self.printer.lanes, self.printer.vector_axis
         varying = any(p.lanes for p in parts)
@@ -70,6 +76,15 @@ class Memory:
                 scale = stride if n == 1 else self.code.binary("mul", scale, stride)
             parts.append(self.code.binary("mul", self.printer.counter(axis), self.code.splat(scale, lanes)))
         return Place(buffer, self.pointer(buffer, parts), 0)
+
+    def expanded(self, buffer: Buffer, index: tuple[Index, ...]) -> Place:
+        """A vector for each element, in registers where all indices are literal."""
+        kind = type_text(BYTES if buffer.dtype == BOOL else buffer.dtype, self.printer.vectors.lanes)
+        if buffer not in self._expanded:
+            self._expanded[buffer] = self.code.alloca(f"[{prod(buffer.shape)} x {kind}]")
+        position = self.printer.index(self.flat_index(buffer, index))
+        rhs = f"getelementptr {kind}, ptr {self._expanded[buffer]}, i64 {position.text}"
+        return Place(buffer, self.code.pure(rhs, I64, 0, position.region), 1, is_own=True)
 
     def terms(
         self, buffer: Buffer, index: tuple[Index, ...]
@@ -133,6 +148,8 @@ class Memory:
 
     def load(self, place: Place, condition: Reg | None) -> Reg:
         """The element or lanes; zero where the condition does not hold."""
+        if place.is_own:
+            return self.as_value(place, self.load_vector(place, None, 0))
         lanes = self.printer.lanes
         if not place.varies and (condition is None or not condition.lanes):
             return self.as_value(place, self.load_scalar(place, condition))
@@ -218,7 +235,8 @@ class Memory:
             kind = type_text(place.dtype)
             self.code.put(f"store {kind} {value.text}, ptr {place.pointer.text}, align {align}")
             return
-        lanes, mask = self.printer.lanes, self.printer.mask
+        lanes = self.printer.lanes
+        mask = None if place.is_own else self.printer.mask
         value = self.code.splat(value, lanes)
         if place.step == 0:
             mask = mask or self.code.splat(literal(True, BOOL), lanes)

@@ -6,7 +6,8 @@ value has a lane an iteration of the outer one: a small product of matrices runs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tracejit.codegen.loops import (
@@ -44,17 +45,19 @@ class Vectors:
     """Loops that run on vectors, the number of lanes, and accumulators that run across the lanes of one.
 
     blocks: loops over rows that run in blocks of as many rows as there are lanes
+    expanded: short scratch rows of which each lane has its own
     """
 
     loops: frozenset[int]
     blocks: frozenset[int]
     lanes: int
     across: frozenset[Accumulator]
+    expanded: frozenset[Buffer]
 
 
 def plan_vectors(kernel: Kernel, strided: Layouts, lanes: int, literal_limit: int) -> Vectors:
     """The plan for a kernel whose vectors have `lanes` elements."""
-    planner = _Planner(set(kernel.scratch), strided, lanes, literal_limit)
+    planner = _Planner(kernel, strided, lanes, literal_limit)
     loops: set[int] = set()
     for statement in kernel.body:
         if isinstance(statement, Loop):
@@ -62,7 +65,9 @@ def plan_vectors(kernel: Kernel, strided: Layouts, lanes: int, literal_limit: in
     blocks = planner.blocks & loops
     loops -= blocks
     across = frozenset(_across(kernel.body, loops, blocks))
-    return Vectors(frozenset(loops), frozenset(blocks), lanes, across)
+    vectors = [s for s in walk(kernel.body) if isinstance(s, Loop) and id(s) in loops]
+    expanded = frozenset(b for loop in vectors for b in planner.own_scratch(loop))
+    return Vectors(frozenset(loops), frozenset(blocks), lanes, across, expanded)
 
 
 def _across(body: Sequence[Statement], loops: set[int], blocks: set[int]) -> Iterator[Accumulator]:
@@ -81,8 +86,10 @@ def _across(body: Sequence[Statement], loops: set[int], blocks: set[int]) -> Ite
 
 
 class _Planner:
-    def __init__(self, scratch: set[Buffer], strided: Layouts, lanes: int, literal_limit: int) -> None:
-        self.scratch = scratch
+    def __init__(self, kernel: Kernel, strided: Layouts, lanes: int, literal_limit: int) -> None:
+        self.scratch = dict.fromkeys(kernel.scratch, 0)
+        for buffer in _accesses(kernel.body, self.scratch):
+            self.scratch[buffer] += 1
         self.blocks: set[int] = set()
         self.strided = strided
         self.lanes = lanes
@@ -109,11 +116,34 @@ class _Planner:
                 best = block
                 chosen.add(id(loop))
                 self.blocks.add(id(loop))
-        if is_legal(loop, depth):
+        if self.is_legal(loop, depth):
             vector = self.vector_cost(loop)
             if vector < best:
                 return vector, {id(loop)}
         return best, chosen
+
+    def own_scratch(self, loop: Loop) -> set[Buffer]:
+        """Scratch rows of a few elements that nothing outside of the loop's body uses."""
+        inside = Counter(_accesses(loop.body, self.scratch))
+        return {
+            buffer
+            for buffer, count in inside.items()
+            if count == self.scratch[buffer] and all(n <= self.literal_limit for n in buffer.shape)
+        }
+
+    def is_legal(self, loop: Loop, depth: int) -> bool:
+        """May the iterations of a loop run side by side in lanes?"""
+        resets = {s.accumulator for s in walk(loop.body) if isinstance(s, Reset)}
+        own = self.own_scratch(loop)
+        for statement in walk(loop.body):
+            if isinstance(statement, Accumulate):
+                if statement.accumulator not in resets and statement.accumulator.reducer.startswith("arg"):
+                    return False
+            elif isinstance(statement, Store) and statement.buffer in own:
+                continue
+            elif not _is_side_by_side(statement, loop.axis, depth):
+                return False
+        return True
 
     def has_blocks(self, loop: Loop, depth: int) -> bool:
         """May the loop run in blocks of rows? A scratch row holds one row only."""
@@ -185,16 +215,11 @@ class _Planner:
         return dict(part.terms).get(AxisRef(axis)) in (1, -1)
 
 
-def is_legal(loop: Loop, depth: int) -> bool:
-    """May the iterations of a loop run side by side in lanes?"""
-    resets = {s.accumulator for s in walk(loop.body) if isinstance(s, Reset)}
-    for statement in walk(loop.body):
-        if isinstance(statement, Accumulate):
-            if statement.accumulator not in resets and statement.accumulator.reducer.startswith("arg"):
-                return False
-        elif not _is_side_by_side(statement, loop.axis, depth):
-            return False
-    return True
+def _accesses(body: Sequence[Statement], buffers: Mapping[Buffer, int]) -> Iterator[Buffer]:
+    """The buffer of each load and store of one of `buffers`."""
+    for statement in walk(body):
+        if isinstance(statement, (Load, Store)) and statement.buffer in buffers:
+            yield statement.buffer
 
 
 def _is_side_by_side(statement: Statement, axis: int, depth: int) -> bool:

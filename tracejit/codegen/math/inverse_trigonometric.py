@@ -165,7 +165,7 @@ def atan(x: Real) -> Real:
 
 
 def _ratio(y: Real, x: Real) -> tuple[Real, Real]:
-    """The smaller over the larger of two magnitudes, and its rounding error; 0 over 0 is 0, inf over inf is 1."""
+    """The smaller over the larger of two magnitudes, and its rounding error; 0/0 is 0, inf/inf is 1."""
     above = y.compare(">", x)
     larger, smaller = y.where(above, x), x.where(above, y)
     # So that neither the inverse nor the products of the error leave the range of normal numbers.
