@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tracejit.errors import ArgumentError
 
@@ -38,11 +38,14 @@ class Config:
     printer: Literal["llvm", "numba"] = "llvm"
     """What kernels are compiled from: vector LLVM IR, or the readable source, by way of Numba."""
 
+    entry: Literal["native", "python"] = "native"
+    """How repeated calls are served: by compiled code, or by Python, to tell a fault of one from another."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
         """The defaults, changed by `TRACEJIT_CACHE_DIR` (empty: memory only), `TRACEJIT_CACHE_LIMIT` (bytes)
-        `TRACEJIT_FUSE` (0 runs every function unfused) and `TRACEJIT_PRINTER` ("numba" compiles the readable
-        source).
+        `TRACEJIT_FUSE` (0 runs every function unfused), `TRACEJIT_PRINTER` ("numba" compiles the readable
+        source) and `TRACEJIT_ENTRY` ("python" serves every call by Python).
 
         >>> Config.from_environment({"TRACEJIT_CACHE_DIR": "", "TRACEJIT_FUSE": "0"}).fuse
         False
@@ -53,14 +56,17 @@ class Config:
             cache_dir=_user_cache_dir(variables) if folder is None else Path(folder) if folder else None,
             cache_limit_bytes=_whole_number(variables, "TRACEJIT_CACHE_LIMIT", cls.cache_limit_bytes),
             fuse=bool(_whole_number(variables, "TRACEJIT_FUSE", 1)),
-            printer=_printer(variables.get("TRACEJIT_PRINTER", cls.printer)),
+            printer=_choice(variables, "TRACEJIT_PRINTER", "llvm", "numba"),
+            entry=_choice(variables, "TRACEJIT_ENTRY", "native", "python"),
         )
 
 
-def _printer(name: str) -> Literal["llvm", "numba"]:
-    if name not in ("llvm", "numba"):
-        raise ArgumentError(f"TRACEJIT_PRINTER={name!r} is neither 'llvm' nor 'numba'")
-    return "llvm" if name == "llvm" else "numba"
+def _choice(variables: Mapping[str, str], name: str, default: str, other: str) -> Any:
+    """One of two words; the first where the variable is not set."""
+    chosen = variables.get(name, default)
+    if chosen not in (default, other):
+        raise ArgumentError(f"{name}={chosen!r} is neither {default!r} nor {other!r}")
+    return chosen
 
 
 def _whole_number(variables: Mapping[str, str], name: str, default: int) -> int:

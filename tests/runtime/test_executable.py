@@ -250,8 +250,8 @@ def test_eight_threads_share_one_executable_and_no_workspace(rng: np.random.Gene
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    assert 1 <= len(f._workspaces) <= 8
-    assert len({w.ctypes.data for w in f._workspaces}) == len(f._workspaces)
+    assert 1 <= len(f.workspaces) <= 8
+    assert len({w.ctypes.data for w in f.workspaces}) == len(f.workspaces)
 
 
 def test_a_workspace_is_kept_unless_it_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,13 +265,13 @@ def f(v0: 'f64[20]'):
         fuse=False,
     )
     f([np.ones(20)])
-    (kept,) = f._workspaces
+    (kept,) = f.workspaces
     f([np.ones(20)])
-    assert f._workspaces == [kept]
-    f._workspaces.clear()
+    assert f.workspaces == [kept]
+    f.workspaces.clear()
     monkeypatch.setattr(executable, "WORKSPACE_KEPT", 0)
     f([np.ones(20)])
-    assert f._workspaces == []
+    assert f.workspaces == []
 
 
 # --- machine code -------------------------------------------------------------------------------------

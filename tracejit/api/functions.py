@@ -10,13 +10,14 @@ from types import MethodType
 from typing import Any, overload
 
 from tracejit.api.lowering import GradOptions, Lowered, lower_grad, lower_value
-from tracejit.api.programs import Program, Programs, shared_programs
+from tracejit.api.programs import MAX_ATTEMPTS, Program, Programs, shared_programs
 from tracejit.api.signature import Call, Parameters, call_key, describe_arguments, normalize_argnums
 from tracejit.errors import ArgumentError, UnsupportedError
 from tracejit.frontend import Tracer, embed, entering, find_roots
 from tracejit.ir import current_builder
 from tracejit.passes import simplify_graph
-from tracejit.runtime import stats
+from tracejit.pytree import flatten
+from tracejit.runtime import entry, stats
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Options:
             )
 
 
-class Transformed:
+class Transformed(entry.Callable):
     """A function that runs compiled: a call finds, or makes, the program for its signature.
 
     Called while another function is traced, it becomes part of that trace instead.
@@ -90,9 +91,17 @@ class Transformed:
                 for program in self._programs.table.get(tuple(key), ()):
                     if program.is_free or program.is_valid():
                         stats.record_hit()
+                        if program.attempts < MAX_ATTEMPTS:
+                            self._plan(program, args)
                         return program(leaves)
         call = self._parameters.read(args, kwargs, self._needed)
         return self._program_for(call)(call.leaves)
+
+    def _plan(self, program: Program, args: tuple[Any, ...]) -> None:
+        """Have compiled code serve calls like this one, which is not the first: the work pays."""
+        leaves, arguments = flatten(args)
+        if entry.is_wanted() and self._programs.add_plan(program, arguments, leaves):
+            entry.attach(self, self._programs.state)
 
     def _program_for(self, call: Call) -> Program:
         """The program of a call, made under the lock, so that many threads that need it make it once."""

@@ -9,15 +9,24 @@ import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tracejit.frontend import Guards
+from tracejit.pytree import TreeDef
+from tracejit.runtime import entry
+
+if TYPE_CHECKING:
+    from tracejit.runtime.plan import Plan
 
 # Programs a function keeps, and programs it keeps for one signature (they differ in what the guards saw).
 MAX_PROGRAMS = 256
 MAX_VARIANTS = 8
+
+# Plans that compiled code tries in turn before the table is asked, and attempts to make one for a program.
+MAX_PLANS = 8
+MAX_ATTEMPTS = 4
 
 Run = Callable[[Sequence[Any]], Sequence[Any]]
 
@@ -42,6 +51,7 @@ class Program:
     used: int = 0
     types: tuple[tuple[Any, Any], ...] = ()
     is_free: bool = False
+    attempts: int = 0
 
     def __post_init__(self) -> None:
         self.types = tuple((a.dtype, a.shape) for a in self.captures)
@@ -67,6 +77,16 @@ class Program:
                 outputs[k] = np.asarray(outputs[k])
         return self.finish(outputs)
 
+    def plan(self, arguments: TreeDef, leaves: Sequence[Any]) -> Plan | None:
+        """How compiled code serves calls with such positional arguments; None where it cannot."""
+        from tracejit.runtime.executable import Executable
+        from tracejit.runtime.plan import Facts, make_plan
+
+        if not isinstance(self.run, Executable):
+            return None
+        facts = Facts(self.run, self.captures, self.guards, self.is_valid, self.scalars, self.finish)
+        return make_plan(facts, arguments, leaves)
+
 
 class Programs:
     """The programs of one function under one set of options; safe among threads and after a fork."""
@@ -74,6 +94,9 @@ class Programs:
     def __init__(self) -> None:
         self.table: dict[Hashable, tuple[Program, ...]] = {}
         self.lock = threading.RLock()
+        self.state = entry.new_state()
+        self._plans: tuple[tuple[Program, Plan], ...] = ()
+        self._first: Plan | None = None
         _all_programs.add(self)
 
     def find(self, key: Hashable) -> Program | None:
@@ -93,7 +116,29 @@ class Programs:
             del self.table[oldest]
 
     def clear(self) -> None:
-        self.table.clear()
+        with self.lock:
+            self.table.clear()
+            self._set_plans(())
+
+    # --- plans of calls that compiled code serves -----------------------------------------------------------
+
+    def add_plan(self, program: Program, arguments: TreeDef, leaves: Sequence[Any]) -> bool:
+        """Let compiled code serve calls like this one from now on, in front of what it served before."""
+        with self.lock:
+            program.attempts += 1
+            plan = program.plan(arguments, leaves)
+            if plan is None or not any(program in variants for variants in self.table.values()):
+                return False
+            self._set_plans(((program, plan), *self._plans)[:MAX_PLANS])
+        return True
+
+    def _set_plans(self, plans: tuple[tuple[Program, Plan], ...]) -> None:
+        # The code keeps what it reads alive, so the old chain may go while other threads are in it.
+        from tracejit.runtime.plan import link
+
+        first = link([plan for _, plan in plans])
+        entry.set_first(self.state, first.address if first is not None else 0)
+        self._plans, self._first = plans, first
 
 
 _all_programs: weakref.WeakSet[Programs] = weakref.WeakSet()

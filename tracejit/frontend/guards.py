@@ -157,6 +157,16 @@ class Guards:
                 kept = tuple(_FOLLOWED if i in positions else value for i, value in enumerate(was))
                 self.lists[n] = (items, kept)
 
+    @staticmethod
+    def is_missing(value: Any) -> bool:
+        """Does this expectation say that nothing is bound there?"""
+        return value is _MISSING
+
+    @staticmethod
+    def is_followed(value: Any) -> bool:
+        """Does it stand for an array that is followed?"""
+        return value is _FOLLOWED
+
     @property
     def is_empty(self) -> bool:
         """Is there nothing to compare?"""

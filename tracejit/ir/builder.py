@@ -7,6 +7,8 @@ an inner one become inputs of the inner graph (`lift`).
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
@@ -179,15 +181,37 @@ class _Stack(threading.local):
 
 _stack = _Stack()
 
+# Traces under way on all threads: where it is 0, compiled code need not ask which thread it runs on.
+TRACES_UNDER_WAY = ctypes.c_int64(0)
+_count_lock = threading.Lock()
+
+
+def _count_traces(change: int) -> None:
+    with _count_lock:
+        TRACES_UNDER_WAY.value += change
+
+
+def _count_after_fork() -> None:
+    """In a child only the thread that forked lives on."""
+    global _count_lock
+    _count_lock = threading.Lock()
+    TRACES_UNDER_WAY.value = len(_stack.builders)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_after_fork)
+
 
 @contextlib.contextmanager
 def building(builder: Builder) -> Generator[Builder]:
     """Make `builder` the one that operations emit into, on this thread, until the block ends."""
     _stack.builders.append(builder)
+    _count_traces(1)
     try:
         yield builder
     finally:
         _stack.builders.pop()
+        _count_traces(-1)
 
 
 def current_builder() -> Builder | None:

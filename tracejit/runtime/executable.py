@@ -40,6 +40,7 @@ class Bound:
     entry: Callable[[Any, int], None] | None
     native: NativeProgram | None
     pack: Callable[..., bytes]
+    picks: list[int]
     pick: Callable[[list[int]], tuple[int, ...]]
     strides: tuple[tuple[int, int], ...]
     fixed: bytes
@@ -59,19 +60,19 @@ class Executable:
         self.program = program
         self.config = config
         self.bound: dict[tuple[int, ...], Bound] = {}
-        self._dtypes = tuple(v.type.dtype for v in program.inputs)
+        self.dtypes = tuple(v.type.dtype for v in program.inputs)
         graph = program.schedule.graph
-        self._outputs = tuple((v.type.shape, v.type.dtype) for v in program.outputs)
-        self._shapes = tuple(a.type.shape for a in graph.outputs)
-        self._is_reshaped = any(s != v.type.shape for s, v in zip(self._shapes, program.outputs, strict=True))
-        self._is_one_call = len(program.calls) == 1 and isinstance(program.calls[0], Segment)
-        self._workspaces: list[Any] = []
+        self.outputs = tuple((v.type.shape, v.type.dtype) for v in program.outputs)
+        self.shapes = tuple(a.type.shape for a in graph.outputs)
+        self._is_reshaped = any(s != v.type.shape for s, v in zip(self.shapes, program.outputs, strict=True))
+        self.is_one_call = len(program.calls) == 1 and isinstance(program.calls[0], Segment)
+        self.workspaces: list[Any] = []
         self._address: Callable[[Any], int] | None = id if offsets_hold() else None
 
     def __call__(self, arrays: Sequence[Any]) -> list[Any]:
         inputs: list[Any] = []
         layout: list[int] = []
-        for x, dtype in zip(arrays, self._dtypes):
+        for x, dtype in zip(arrays, self.dtypes):
             if type(x) is not np.ndarray or x.dtype is not dtype:
                 x = np.asarray(x, dtype=dtype)
             flags = x.flags
@@ -81,15 +82,18 @@ class Executable:
                 x = _usable(x)
                 layout.append(layout_of(x))
             inputs.append(x)
-        key = tuple(layout)
-        bound = self.bound.get(key)
+        return self.run(self.bound_for(tuple(layout)), inputs)
+
+    def bound_for(self, layout: tuple[int, ...]) -> Bound:
+        """The program bound for inputs that are contiguous or not."""
+        bound = self.bound.get(layout)
         if bound is None:
-            bound = self.bound[key] = self.bind(key)
-        return self.run(bound, inputs)
+            bound = self.bound[layout] = self.bind(layout)
+        return bound
 
     def run(self, bound: Bound, inputs: list[Any]) -> list[Any]:
         """Fill the table, run every step, and hand out the outputs."""
-        outputs = [np.empty(shape, dtype) for shape, dtype in self._outputs]
+        outputs = [np.empty(shape, dtype) for shape, dtype in self.outputs]
         keep: list[Any] = []  # whatever must live as long as the call
         address = self._address or partial(cell_address, keep=keep)
         handles = [address(x) for x in inputs]
@@ -104,23 +108,23 @@ class Executable:
         dynamic = bound.pick(handles)
         if bound.strides:
             dynamic += tuple(inputs[k].strides[d] // inputs[k].itemsize for k, d in bound.strides)
-        if self._is_one_call:
+        if self.is_one_call:
             assert bound.entry is not None
             bound.entry(bound.pack(0, *dynamic) + bound.fixed, bound.constants)
         else:
             self.run_steps(bound, inputs, outputs, dynamic, workspace)
         if workspace is not None and workspace.nbytes <= WORKSPACE_KEPT:
-            self._workspaces.append(workspace)
+            self.workspaces.append(workspace)
         if status is not None and status[0]:
             raise self.index_error(bound, int(status[0]))
         if self._is_reshaped:
-            return [x.reshape(s) for x, s in zip(outputs, self._shapes, strict=True)]
+            return [x.reshape(s) for x, s in zip(outputs, self.shapes, strict=True)]
         return outputs
 
     def take_workspace(self) -> Any:
         """A workspace that no other thread uses."""
         try:
-            return self._workspaces.pop()
+            return self.workspaces.pop()
         except IndexError:
             return np.empty(self.program.workspace, np.uint8)
 
@@ -180,6 +184,7 @@ class Executable:
             native.entry if native is not None else None,
             native,
             struct.Struct(f"{text.dynamic + 1}q").pack,
+            picks,
             _picker(picks),
             strides,
             struct.pack(f"{len(numbers)}q", *numbers),
@@ -200,6 +205,14 @@ class Executable:
         segments = [c.kernels for c in program.calls if isinstance(c, Segment)]
         print_program = llvm.print_program if printer == "llvm" else numba_source.print_program
         return print_program(segments, strided, set(program.offsets), DATA_OFFSET, self.config.literal_limit)
+
+    def raiser(self, bound: Bound) -> Callable[[int], None]:
+        """What raises the error for the number that an index check left."""
+
+        def raise_index_error(number: int) -> None:
+            raise self.index_error(bound, number)
+
+        return raise_index_error
 
     def index_error(self, bound: Bound, number: int) -> IndexOutOfBoundsError:
         check = bound.text.checks[number - 1]

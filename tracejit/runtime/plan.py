@@ -1,0 +1,370 @@
+"""Plans: how compiled code serves calls of one program with arguments of one kind, as tables of numbers.
+
+Enter an executable, the nesting and leaves of the arguments, the guards and the nesting of the result; leaves
+a `Plan`, or None where something needs Python at each call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import CellType
+from typing import Any
+
+import numpy as np
+
+from tracejit.frontend import Guards
+from tracejit.ir import Graph
+from tracejit.pytree import TreeDef, flatten
+from tracejit.runtime import plan_layout as layout
+from tracejit.runtime.executable import WORKSPACE_KEPT, Bound, Executable
+from tracejit.runtime.plan_layout import (
+    BUILD,
+    GUARD,
+    KEY,
+    NODE,
+    OUTPUT,
+    PLAN,
+    STRIDE,
+    Kind,
+    Reach,
+    Step,
+    Watch,
+)
+
+MAX_FRAME_BYTES = 64 * 1024  # of the stack that a call may take
+RELEASE_WORK = 50_000  # scalar operations above which other threads may run meanwhile: some 10 us
+
+_KEY_TYPES = (str, int)  # their comparison runs no code of the user's
+_REACHES = {"tuple": Reach.TUPLE_ITEM, "namedtuple": Reach.TUPLE_ITEM, "list": Reach.LIST_ITEM}
+_WATCHED: dict[Watch, tuple[type, ...]] = {
+    Watch.DICT_VALUE: (dict,),
+    Watch.LIST_ITEM: (list,),
+    Watch.SIZE: (dict, list),
+    Watch.CELL: (CellType,),
+}
+_STEPS = {"tuple": Step.TUPLE, "list": Step.LIST, "dict": Step.DICT}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a plan is made of, besides the arguments.
+
+    captures: the arrays behind the arguments, in a list that may be updated
+    is_valid: compares the guards in Python
+    scalars: outputs that leave as NumPy scalars
+    finish: puts the outputs together
+    """
+
+    executable: Executable
+    captures: list[Any]
+    guards: Guards
+    is_valid: Callable[[], bool]
+    scalars: tuple[int, ...]
+    finish: Callable[[Sequence[Any]], Any]
+
+
+class Plan:
+    """Memory that compiled code reads; `next` is tried when the arguments are others."""
+
+    def __init__(self, header: dict[str, int], keep: Any, next: Plan | None = None) -> None:
+        self.header = header
+        self.next = next
+        self._keep = keep
+        words = PLAN.pack(**{**header, "owner": id(self), "next": next.address if next is not None else 0})
+        self._words = (ctypes.c_int64 * len(words))(*words)
+        self.address = ctypes.addressof(self._words)
+
+    def before(self, next: Plan | None) -> Plan:
+        """The same plan in front of another one."""
+        return Plan(self.header, self._keep, next)
+
+
+class UnplannedError(Exception):
+    """Something that compiled code cannot do."""
+
+
+def make_plan(facts: Facts, arguments: TreeDef, leaves: Sequence[Any]) -> Plan | None:
+    """The plan for calls with arguments like these, None where Python must serve them.
+
+    arguments: the nesting of the tuple of positional arguments; leaves: those of one call, in order
+    """
+    try:
+        return _Planner(facts).plan(arguments, leaves)
+    except UnplannedError:
+        return None
+
+
+class _Planner:
+    """Lays out the frame of a call and the tables; keeps alive what these point to."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.executable = facts.executable
+        self.keep: list[Any] = [facts]
+        self.frame = 0
+        self.handles = [self.reserve() for _ in range(self._handle_count())]
+
+    def _handle_count(self) -> int:
+        program = self.executable.program
+        return len(program.inputs) + len(program.outputs) + 2
+
+    def reserve(self, words: int = 1) -> int:
+        """The offset of new words in the frame."""
+        self.frame += 8 * words
+        return self.frame - 8 * words
+
+    def table(self, rows: Sequence[Sequence[int]]) -> tuple[int, int]:
+        """The addresses of the first and behind the last word of rows."""
+        words = [word for row in rows for word in row]
+        memory = (ctypes.c_int64 * max(len(words), 1))(*words)
+        self.keep.append(memory)
+        begin = ctypes.addressof(memory)
+        return begin, begin + 8 * len(words)
+
+    def address(self, thing: Any) -> int:
+        self.keep.append(thing)
+        return id(thing)
+
+    def plan(self, arguments: TreeDef, leaves: Sequence[Any]) -> Plan:
+        if not self.executable.is_one_call:
+            raise UnplannedError
+        contiguous = [_layout_of(x) for x in (*leaves, *self.facts.captures)]
+        bound = self.executable.bound_for(tuple(contiguous))
+        header: dict[str, int] = {"nargs": len(arguments.children)}
+        slots = _Nodes(self, leaves)
+        header["nodes"], header["nodes_end"] = self.table(slots.of_arguments(arguments))
+        header["captures"], header["captures_end"] = self.table(slots.of_captures())
+        self._add_guards(header)
+        self._add_outputs(header)
+        self._add_code(header, bound, slots.leaf_slots)
+        header["frame_bytes"] = self.frame
+        if self.frame > MAX_FRAME_BYTES:
+            raise UnplannedError
+        return Plan(header, self.keep)
+
+    # --- guards ---------------------------------------------------------------------------------------------
+
+    def _add_guards(self, header: dict[str, int]) -> None:
+        try:
+            rows = _GuardRows(self.facts.guards, id(self.facts.captures)).rows
+        except UnplannedError:
+            header["judge"] = self.address(self.facts.is_valid)
+            rows = []
+        header["guards"], header["guards_end"] = self.table(rows)
+
+    # --- results --------------------------------------------------------------------------------------------
+
+    def _add_outputs(self, header: dict[str, int]) -> None:
+        executable = self.executable
+        first = len(executable.program.inputs)
+        count = len(executable.program.outputs)
+        results = [self.reserve() for _ in range(count)]
+        header["results_at"] = results[0] if results else self.frame
+        header["results_end"] = header["results_at"] + 8 * count
+        rows: list[list[int]] = []
+        for k, (shape, (_, dtype)) in enumerate(zip(executable.shapes, executable.outputs, strict=True)):
+            is_scalar = k in self.facts.scalars
+            row = OUTPUT.pack(
+                is_scalar=is_scalar,
+                result=results[k],
+                handle=self.handles[first + k],
+                cell=self.reserve(2) if is_scalar else 0,
+                descr=self.address(dtype),
+                ndim=len(shape),
+                dims=self.table([shape])[0],
+            )
+            rows.append(row)
+        header["outputs"], header["outputs_end"] = self.table(rows)
+        steps = self._build_steps(results)
+        if steps is None:
+            header["finish"] = self.address(self.facts.finish)
+        else:
+            header["build"], header["build_end"] = self.table(steps)
+            header["stack_at"] = self.reserve(len(steps) + 1)
+
+    def _build_steps(self, results: list[int]) -> list[list[int]] | None:
+        """The steps by which compiled code puts the outputs together; None where it cannot."""
+        marks = [_Mark(k) for k in range(len(results))]
+        leaves, treedef = flatten(self.facts.finish(marks))
+        if not all(isinstance(leaf, _Mark) for leaf in leaves) or len(set(leaves)) != len(leaves):
+            return None
+        steps: list[list[int]] = []
+        order = iter(leaves)
+
+        def add(tree: TreeDef) -> bool:
+            if tree.kind == "leaf":
+                steps.append(BUILD.pack(kind=Step.OUTPUT, slot=results[next(order).number]))
+                return True
+            if tree.kind == "none":
+                steps.append(BUILD.pack(kind=Step.NONE))
+                return True
+            if tree.cls not in (tuple, list, dict) or not all(map(add, tree.children)):
+                return False
+            row = {"kind": _STEPS[tree.kind], "count": len(tree.children)}
+            if tree.kind == "dict":
+                keys = [KEY.pack(key=self.address(tree.labels[i]), offset=8 * i) for i in tree.order]
+                row["keys"], row["keys_end"] = self.table(keys)
+            steps.append(BUILD.pack(**row))
+            return True
+
+        return steps if add(treedef) else None
+
+    # --- code -----------------------------------------------------------------------------------------------
+
+    def _add_code(self, header: dict[str, int], bound: Bound, leaf_slots: list[int]) -> None:
+        assert bound.native is not None
+        program = self.executable.program
+        fixed = struct.unpack(f"{len(bound.fixed) // 8}q", bound.fixed)
+        header["picks"], header["picks_end"] = self.table([[self.handles[k]] for k in bound.picks])
+        strides = [
+            STRIDE.pack(slot=leaf_slots[k], offset=8 * d, itemsize=program.inputs[k].type.dtype.itemsize)
+            for k, d in bound.strides
+        ]
+        header["strides"], header["strides_end"] = self.table(strides)
+        header["fixed"], header["fixed_end"] = self.table([fixed])
+        header["table_at"] = self.reserve(1 + len(bound.picks) + len(strides) + len(fixed))
+        header["constants"], header["code"] = bound.constants, bound.native.address
+        header["releases"] = work_of(program.schedule.graph) > RELEASE_WORK
+        header["workspace_bytes"] = program.workspace
+        header["workspaces"] = self.address(self.executable.workspaces)
+        header["workspaces_keep"] = program.workspace <= WORKSPACE_KEPT
+        header["workspace_at"] = self.handles[-2]
+        if bound.has_status:
+            status_at = self.reserve(3)
+            header["status_at"] = status_at
+            header["on_status"] = self.address(self.executable.raiser(bound))
+        self.keep.append(bound)
+
+
+class _Nodes:
+    """The rows of the nodes of a call, and where the leaves are put."""
+
+    def __init__(self, planner: _Planner, leaves: Sequence[Any]) -> None:
+        self.planner = planner
+        self.leaves = leaves
+        self.leaf_slots: list[int] = []
+        self.rows: list[list[int]] = []
+
+    def of_arguments(self, arguments: TreeDef) -> list[list[int]]:
+        for k, child in enumerate(arguments.children):
+            self._add(child, reach=Reach.ARGUMENT, key=8 * k)
+        return self.rows
+
+    def of_captures(self) -> list[list[int]]:
+        captures = self.planner.facts.captures
+        self.rows = []
+        for k, array in enumerate(captures):
+            self._add_leaf(array, reach=Reach.CAPTURE, parent=id(captures), key=k, held=1)
+        return self.rows
+
+    def _add(self, tree: TreeDef, **place: int) -> None:
+        if tree.kind == "leaf":
+            leaf = self.leaves[len(self.leaf_slots)]
+            self._add_leaf(leaf, held=place["reach"] != Reach.ARGUMENT, **place)
+            return
+        slot = self.planner.reserve()
+        if tree.kind == "none":
+            self.rows.append(NODE.pack(slot=slot, kind=Kind.IDENTICAL, type=id(None), **place))
+            return
+        is_known = tree.cls in (dict, list, tuple) or tree.kind == "namedtuple"
+        if not is_known or not all(type(label) in _KEY_TYPES for label in tree.labels):
+            raise UnplannedError
+        row = {"slot": slot, "kind": Kind.CONTAINER, "type": self.planner.address(tree.cls)}
+        self.rows.append(NODE.pack(size=len(tree.children), **row, **place))
+        for k, child in enumerate(tree.children):
+            if tree.kind == "dict":
+                reach, key = Reach.DICT_VALUE, self.planner.address(tree.labels[k])
+            else:
+                reach, key = _REACHES[tree.kind], k
+            self._add(child, reach=reach, key=key, parent=slot)
+
+    def _add_leaf(self, leaf: Any, **place: int) -> None:
+        number = len(self.leaf_slots)
+        dtype = self.planner.executable.dtypes[number]
+        row = {"slot": self.planner.reserve(), "handle": self.planner.handles[number], **place}
+        self.leaf_slots.append(row["slot"])
+        row["type"] = self.planner.address(type(leaf))
+        if type(leaf) is np.ndarray and leaf.dtype == dtype:
+            dims = leaf.shape
+            row["dims"], row["dims_end"] = self.planner.table([dims])
+            row |= {"descr": self.planner.address(leaf.dtype), "ndim": len(dims), "itemsize": dtype.itemsize}
+            row["flags"] = layout.LAYOUT_FLAGS if _layout_of(leaf) else layout.ALIGNED
+            self.rows.append(NODE.pack(kind=Kind.ARRAY, **row))
+            return
+        kind = Kind.INT if type(leaf) is int else Kind.BOOL if type(leaf) is bool else Kind.NUMBER
+        if np.asarray(leaf).dtype != dtype or not (
+            isinstance(leaf, np.generic) or type(leaf) in (int, bool, float)
+        ):
+            raise UnplannedError
+        self.rows.append(NODE.pack(kind=kind, cell=self.planner.reserve(2), **row))
+
+
+class _Mark:
+    """Stands for output `number` while the nesting of a result is found out."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _layout_of(leaf: Any) -> bool:
+    """Is it contiguous? The layouts of numbers are; those that would be copied are not planned."""
+    if not isinstance(leaf, np.ndarray):
+        return True
+    if not leaf.flags.aligned or any(s % leaf.itemsize for s in leaf.strides):
+        raise UnplannedError
+    return bool(leaf.flags.c_contiguous)
+
+
+class _GuardRows:
+    """The rows of guards that are comparisons of identities and sizes; others raise UnplannedError."""
+
+    def __init__(self, guards: Guards, captures: int) -> None:
+        if guards.sets or guards.attributes or guards.contents:
+            raise UnplannedError
+        self.captures = captures
+        self.rows: list[list[int]] = []
+        for container, size in guards.sizes:
+            self.add(Watch.SIZE, container, None, size)
+        for items, was in guards.lists:
+            self.add(Watch.SIZE, items, None, len(was))
+            for position, value in enumerate(was):
+                if not guards.is_followed(value):
+                    self.add(Watch.LIST_ITEM, items, position, id(value))
+        for mapping, key, value in guards.mappings:
+            self.add(Watch.DICT_VALUE, mapping, key, 0 if guards.is_missing(value) else id(value))
+        for cell, value in guards.cells:
+            self.add(Watch.CELL, cell, None, 0 if guards.is_missing(value) else id(value))
+        self._add_followed(guards, captures)
+
+    def _add_followed(self, guards: Guards, captures: int) -> None:
+        for mapping, key, k in guards.followed:
+            self.add(Watch.DICT_VALUE, mapping, key, k, captures)
+        for cell, k in guards.followed_cells:
+            self.add(Watch.CELL, cell, None, k, captures)
+        for items, position, k in guards.followed_items:
+            self.add(Watch.LIST_ITEM, items, position, k, captures)
+
+    def add(self, kind: Watch, container: Any, key: Any, expected: int, captures: int = 0) -> None:
+        if type(container) not in _WATCHED[kind] or (
+            kind == Watch.DICT_VALUE and type(key) not in _KEY_TYPES
+        ):
+            raise UnplannedError
+        place = key if kind == Watch.LIST_ITEM else id(key)
+        row = GUARD.pack(kind=kind, container=id(container), key=place, captures=captures, expected=expected)
+        self.rows.append(row)
+
+
+def work_of(graph: Graph) -> int:
+    """Scalar operations of one run, roughly: the elements that its equations read or make."""
+    return sum(max(a.type.size for a in (*eqn.inputs, eqn.out)) for eqn in graph.eqns)
+
+
+def link(plans: Sequence[Plan]) -> Plan | None:
+    """The first of a chain in which each plan leads to the next."""
+    first: Plan | None = None
+    for plan in reversed(plans):
+        first = plan if plan.next is first else plan.before(first)
+    return first
