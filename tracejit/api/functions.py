@@ -9,15 +9,19 @@ from dataclasses import dataclass, replace
 from types import MethodType
 from typing import Any, overload
 
+import numpy as np
+
 from tracejit.api.lowering import GradOptions, Lowered, lower_grad, lower_value
-from tracejit.api.programs import MAX_ATTEMPTS, Program, Programs, shared_programs
+from tracejit.api.out import Targets
+from tracejit.api.programs import MAX_ATTEMPTS, NOWHERE, Program, Programs, shared_programs
 from tracejit.api.signature import Call, Parameters, call_key, describe_arguments, normalize_argnums
 from tracejit.errors import ArgumentError, UnsupportedError
 from tracejit.frontend import Tracer, embed, entering, find_roots
 from tracejit.ir import current_builder
+from tracejit.ir.source import find_source
 from tracejit.passes import simplify_graph
-from tracejit.pytree import flatten
-from tracejit.runtime import entry, stats
+from tracejit.runtime import stats
+from tracejit.runtime.calls import entry
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Transformed(entry.Callable):
         self._programs = Programs() if programs is None else programs
         self._origin: tuple[Any, str] | None = None
         self._bound_parameters: Parameters | None = None
+        entry.attach_if_loaded(self, self._programs.state)
 
     # --- calls ----------------------------------------------------------------------------------------------
 
@@ -92,19 +97,55 @@ class Transformed(entry.Callable):
                     if program.is_free or program.is_valid():
                         stats.record_hit()
                         if program.attempts < MAX_ATTEMPTS:
-                            self._plan(program, args)
+                            self._plan(program, self._parameters.read(args, {}, self._needed), len(args))
                         return program(leaves)
-        call = self._parameters.read(args, kwargs, self._needed)
-        return self._program_for(call)(call.leaves)
+        return self._call_in_general(args, kwargs)
 
-    def _plan(self, program: Program, args: tuple[Any, ...]) -> None:
+    def _call_in_general(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        names = tuple(kwargs)
+        out = None if self._parameters.owns_out else kwargs.pop("out", None)
+        call = self._parameters.read(args, kwargs, self._needed)
+        program, is_new = self._program_for(call)
+        into: dict[int, Any] = {}
+        if out is not None:
+            assert program.targets is not None
+            into = program.targets.take(out, [*call.leaves, *program.captures], self._name)
+        if not is_new and program.attempts < MAX_ATTEMPTS:
+            self._plan(program, call, len(args), names, into)
+        return program(call.leaves, into)
+
+    def _plan(
+        self,
+        program: Program,
+        call: Call,
+        count: int,
+        names: tuple[str, ...] = (),
+        into: dict[int, Any] = NOWHERE,
+    ) -> None:
         """Have compiled code serve calls like this one, which is not the first: the work pays."""
-        leaves, arguments = flatten(args)
-        if entry.is_wanted() and self._programs.add_plan(program, arguments, leaves):
+        layouts = [
+            x.flags.num if isinstance(x, np.ndarray) else type(x) for x in (*call.leaves, *into.values())
+        ]
+        kind = (count, names, *layouts)
+        if kind in program.planned:
+            return
+        program.planned.add(kind)
+        program.attempts += 1
+        given = call.as_given(count, names) if entry.is_wanted() else None
+        if given is None:
+            return
+        if "out" in names and not self._parameters.owns_out:
+            assert program.targets is not None
+            place = count + names.index("out")
+            if into:
+                given = replace(given, out=(place, program.targets.tree), into=into)
+            else:
+                given = replace(given, statics=(*given.statics, (place, None)))
+        if self._programs.add_plan(program, given):
             entry.attach(self, self._programs.state)
 
-    def _program_for(self, call: Call) -> Program:
-        """The program of a call, made under the lock, so that many threads that need it make it once."""
+    def _program_for(self, call: Call) -> tuple[Program, bool]:
+        """The program of a call, and whether it is new; made under the lock, so that threads make it once."""
         key = call_key(call)
         if key is None:
             call.check_leaves(self._name)
@@ -119,9 +160,9 @@ class Transformed(entry.Callable):
                     program = self._make_program(call)
                     if program.is_reusable:
                         self._programs.add(key, program)
-                    return program
+                    return program, True
         stats.record_hit()
-        return program
+        return program, False
 
     def _make_program(self, call: Call) -> Program:
         return make_program(
@@ -136,6 +177,13 @@ class Transformed(entry.Callable):
         return lower_grad(self._function, call, declared, self._name, self._options.grad)
 
     def _call_in_trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if "out" in kwargs and not self._parameters.owns_out and kwargs.pop("out") is not None:
+            source = find_source()
+            raise UnsupportedError(
+                f"{self._name}: out= cannot be used while another function is traced",
+                where=source.describe() if source is not None else None,
+                hint="use what the call returns",
+            )
         call = self._parameters.read(args, kwargs, self._needed)
         with entering((id(base_of(self)[0]), self._options, abstract_key(call)), self._name):
             if self._options.grad is None:
@@ -225,8 +273,17 @@ def make_program(function: Any, lower: Callable[[], Lowered], fuse: bool) -> Pro
         lowered.finish,
         tuple(k for k in rank_0 if k not in zero_dims),
         zero_dims,
+        _targets(lowered),
         is_reusable,
     )
+
+
+def _targets(lowered: Lowered) -> Targets | None:
+    if lowered.out is None:
+        return None
+    tree, first, noun = lowered.out
+    types = tuple(atom.type for atom in lowered.graph.outputs[first : first + tree.num_leaves])
+    return Targets(tree, first, types, noun)
 
 
 def function_name(function: Any) -> str:

@@ -23,6 +23,7 @@ class Lowered:
     finish: the user's result from the graph's outputs
     stages: graphs on the way here, by name, to be inspected
     zero_dims: outputs that leave as 0-d arrays, for the argument that they belong to is one
+    out: the nesting of what a caller may give arrays for, the number of its first output, what it is called
     """
 
     graph: Graph
@@ -30,6 +31,7 @@ class Lowered:
     finish: Callable[[Sequence[Any]], Any]
     stages: dict[str, Graph] = field(default_factory=dict[str, Graph])
     zero_dims: tuple[int, ...] = ()
+    out: tuple[TreeDef, int, str] | None = None
 
     @property
     def captures(self) -> tuple[Any, ...]:
@@ -51,7 +53,8 @@ def trace_call(function: Callable[..., Any], call: Call, declared: Sequence[int]
 def lower_value(function: Callable[..., Any], call: Call, declared: Sequence[int], name: str) -> Lowered:
     """The function itself."""
     traced = trace_call(function, call, declared, name)
-    return Lowered(traced.graph, traced, traced.result.unflatten, {"trace": traced.graph})
+    out = (traced.result, 0, "results")
+    return Lowered(traced.graph, traced, traced.result.unflatten, {"trace": traced.graph}, out=out)
 
 
 @dataclass(frozen=True)
@@ -105,25 +108,25 @@ def lower_grad(
         if not traced.graph.inputs[place[k]].type.rank and not argument_of(call.leaves[k]).is_scalar
     ]
     stages = {"trace": traced.graph, "adjoint": graph}
-    return Lowered(graph, traced, _grad_result(call, options, aux), stages, tuple(zero_dims))
+    out = (_grad_tree(call, options), first_grad, "gradients")
+    return Lowered(graph, traced, _grad_result(call, options, aux), stages, tuple(zero_dims), out)
+
+
+def _grad_tree(call: Call, options: GradOptions) -> TreeDef:
+    """The nesting of the gradients."""
+    children = call.positional()
+    trees = tuple(children[p] for p in options.selected(call))
+    return trees[0] if isinstance(options.argnums, int) else TreeDef("tuple", tuple, (), trees)
 
 
 def _grad_result(call: Call, options: GradOptions, aux: TreeDef) -> Callable[[Sequence[Any]], Any]:
     """The function that puts `(value, aux leaves, gradient leaves)` together as the user wants them."""
-    children = call.positional()
-    trees = [children[p] for p in options.selected(call)]
+    tree = _grad_tree(call, options)
     first_aux = 1 if options.with_value else 0
     first_grad = first_aux + aux.num_leaves
 
     def gradients(outputs: Sequence[Any]) -> Any:
-        if isinstance(options.argnums, int):
-            return trees[0].unflatten(outputs[first_grad:])
-        parts: list[Any] = []
-        start = first_grad
-        for tree in trees:
-            parts.append(tree.unflatten(outputs[start : start + tree.num_leaves]))
-            start += tree.num_leaves
-        return tuple(parts)
+        return tree.unflatten(outputs[first_grad:])
 
     if not options.has_aux:
         if options.with_value:

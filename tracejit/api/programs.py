@@ -7,26 +7,28 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tracejit.api.out import Targets, write
 from tracejit.frontend import Guards
-from tracejit.pytree import TreeDef
-from tracejit.runtime import entry
+from tracejit.runtime.calls import entry
 
 if TYPE_CHECKING:
-    from tracejit.runtime.plan import Plan
+    from tracejit.runtime.calls.plan import Given, Plan
 
 # Programs a function keeps, and programs it keeps for one signature (they differ in what the guards saw).
 MAX_PROGRAMS = 256
 MAX_VARIANTS = 8
 
-# Plans that compiled code tries in turn before the table is asked, and attempts to make one for a program.
-MAX_PLANS = 8
-MAX_ATTEMPTS = 4
+# Plans that compiled code tries in turn before the table is asked, and attempts to make them for a program.
+MAX_PLANS = 16
+MAX_ATTEMPTS = 64
+
+NOWHERE: dict[int, Any] = {}
 
 Run = Callable[[Sequence[Any]], Sequence[Any]]
 
@@ -39,6 +41,8 @@ class Program:
 
     is_free: nothing is guarded
     scalars: outputs of rank 0, which leave as NumPy scalars; zero_dims: those that leave as 0-d arrays
+    targets: the outputs that a caller may give arrays for
+    planned: the kinds of calls for which a plan was made, or tried
     """
 
     guards: Guards
@@ -47,11 +51,13 @@ class Program:
     finish: Callable[[Sequence[Any]], Any]
     scalars: tuple[int, ...]
     zero_dims: tuple[int, ...] = ()
+    targets: Targets | None = None
     is_reusable: bool = True
     used: int = 0
     types: tuple[tuple[Any, Any], ...] = ()
     is_free: bool = False
     attempts: int = 0
+    planned: set[Hashable] = field(default_factory=set[Hashable])
 
     def __post_init__(self) -> None:
         self.types = tuple((a.dtype, a.shape) for a in self.captures)
@@ -66,26 +72,38 @@ class Program:
                 return False
         return True
 
-    def __call__(self, leaves: list[Any]) -> Any:
+    def __call__(self, leaves: list[Any], into: dict[int, Any] = NOWHERE) -> Any:
+        """The user's result; `into` has the caller's arrays for some outputs, by number."""
         self.used = next(_clock)
-        outputs = self.run(leaves + self.captures if self.captures else leaves)
+        inputs = leaves + self.captures if self.captures else leaves
+        outputs = self.run_into(inputs, into) if into else self.run(inputs)
         if self.scalars or self.zero_dims:
             outputs = list(outputs)
             for k in self.scalars:
-                outputs[k] = outputs[k][()]
+                if k not in into:
+                    outputs[k] = outputs[k][()]
             for k in self.zero_dims:
-                outputs[k] = np.asarray(outputs[k])
+                if k not in into:
+                    outputs[k] = np.asarray(outputs[k])
         return self.finish(outputs)
 
-    def plan(self, arguments: TreeDef, leaves: Sequence[Any]) -> Plan | None:
-        """How compiled code serves calls with such positional arguments; None where it cannot."""
+    def run_into(self, inputs: list[Any], into: dict[int, Any]) -> list[Any]:
+        """Outputs in the caller's arrays: at once where these are contiguous, else copied at the end."""
         from tracejit.runtime.executable import Executable
-        from tracejit.runtime.plan import Facts, make_plan
+
+        if not isinstance(self.run, Executable):
+            return write(into, self.run(inputs))
+        return write(into, self.run(inputs, {k: a for k, a in into.items() if a.flags.carray}))
+
+    def plan(self, given: Given) -> Plan | None:
+        """How compiled code serves calls like this one; None where it cannot."""
+        from tracejit.runtime.calls.plan import Facts, make_plan
+        from tracejit.runtime.executable import Executable
 
         if not isinstance(self.run, Executable):
             return None
         facts = Facts(self.run, self.captures, self.guards, self.is_valid, self.scalars, self.finish)
-        return make_plan(facts, arguments, leaves)
+        return make_plan(facts, given)
 
 
 class Programs:
@@ -122,19 +140,20 @@ class Programs:
 
     # --- plans of calls that compiled code serves -----------------------------------------------------------
 
-    def add_plan(self, program: Program, arguments: TreeDef, leaves: Sequence[Any]) -> bool:
+    def add_plan(self, program: Program, given: Given) -> bool:
         """Let compiled code serve calls like this one from now on, in front of what it served before."""
         with self.lock:
-            program.attempts += 1
-            plan = program.plan(arguments, leaves)
+            plan = program.plan(given)
             if plan is None or not any(program in variants for variants in self.table.values()):
                 return False
-            self._set_plans(((program, plan), *self._plans)[:MAX_PLANS])
+            for dropped, _ in self._plans[MAX_PLANS - 1 :]:
+                dropped.planned.clear()
+            self._set_plans(((program, plan), *self._plans[: MAX_PLANS - 1]))
         return True
 
     def _set_plans(self, plans: tuple[tuple[Program, Plan], ...]) -> None:
         # The code keeps what it reads alive, so the old chain may go while other threads are in it.
-        from tracejit.runtime.plan import link
+        from tracejit.runtime.calls.plan import link
 
         first = link([plan for _, plan in plans])
         entry.set_first(self.state, first.address if first is not None else 0)

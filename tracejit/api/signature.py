@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from tracejit.frontend import Tracer
 from tracejit.frontend.dispatch import value_of
 from tracejit.ir import check_dtype
 from tracejit.pytree import TreeDef, flatten
+
+if TYPE_CHECKING:
+    from tracejit.runtime.calls.plan import Given
 
 # Leaves of these types enter the key as their type alone, arrays as dtype and shape.
 SCALAR_TYPES: frozenset[type] = frozenset(
@@ -112,6 +115,34 @@ class Call:
                 names += [f"{label}{path}" for path in child.leaf_paths()]
         return names
 
+    def as_given(self, count: int, names: tuple[str, ...]) -> Given | None:
+        """Where compiled code finds the leaves, `count` arguments being positional, the others `names`.
+
+        None where the function's defaults were filled in.
+        """
+        from tracejit.runtime.calls.plan import Given
+
+        place = {name: count + k for k, name in enumerate(names)}
+        place |= {self.parameters.name_of(k): k for k in range(count)}
+        statics = dict(self.statics)
+        trees = [
+            (self.parameters.name_of(k), child)
+            for k, child in enumerate(self.positional())
+            if self.parameters.name_of(k) not in statics
+        ]
+        if self.has_keywords:
+            keywords = self.treedef.children[1]
+            trees += [(str(label), child) for label, child in zip(keywords.labels, keywords.children)]
+        if not place.keys() >= {*statics, *(name for name, _ in trees)}:
+            return None
+        return Given(
+            count,
+            names,
+            tuple((place[name], child) for name, child in trees),
+            self.leaves,
+            tuple((place[name], value) for name, value in statics.items()),
+        )
+
     def check_leaves(self, function_name: str) -> None:
         """Raise the error for the first leaf that no trace can take; make array subclasses plain."""
         for k, leaf in enumerate(self.leaves):
@@ -191,12 +222,14 @@ class Parameters:
         self.defaults: dict[str, Any] = {}
         keyword_only: list[str] = []
         takes_any = True
+        self.owns_out = True  # is `out=` an argument of the function's own?
         try:
             parameters = inspect.signature(function).parameters.values()
         except (TypeError, ValueError):
             parameters = ()
         else:
             takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+            self.owns_out = takes_any or any(p.name == "out" for p in parameters)
         for p in parameters:
             if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
                 self.names += (p.name,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -69,7 +69,8 @@ class Executable:
         self.workspaces: list[Any] = []
         self._address: Callable[[Any], int] | None = id if offsets_hold() else None
 
-    def __call__(self, arrays: Sequence[Any]) -> list[Any]:
+    def __call__(self, arrays: Sequence[Any], into: Mapping[int, Any] | None = None) -> list[Any]:
+        """Run; `into` has contiguous arrays for some outputs, by number, which share memory with no other."""
         inputs: list[Any] = []
         layout: list[int] = []
         for x, dtype in zip(arrays, self.dtypes):
@@ -82,7 +83,7 @@ class Executable:
                 x = _usable(x)
                 layout.append(layout_of(x))
             inputs.append(x)
-        return self.run(self.bound_for(tuple(layout)), inputs)
+        return self.run(self.bound_for(tuple(layout)), inputs, into)
 
     def bound_for(self, layout: tuple[int, ...]) -> Bound:
         """The program bound for inputs that are contiguous or not."""
@@ -91,9 +92,15 @@ class Executable:
             bound = self.bound[layout] = self.bind(layout)
         return bound
 
-    def run(self, bound: Bound, inputs: list[Any]) -> list[Any]:
+    def run(self, bound: Bound, inputs: list[Any], into: Mapping[int, Any] | None = None) -> list[Any]:
         """Fill the table, run every step, and hand out the outputs."""
-        outputs = [np.empty(shape, dtype) for shape, dtype in self.outputs]
+        if into:
+            outputs = [
+                into[k].reshape(shape) if k in into else np.empty(shape, dtype)
+                for k, (shape, dtype) in enumerate(self.outputs)
+            ]
+        else:
+            outputs = [np.empty(shape, dtype) for shape, dtype in self.outputs]
         keep: list[Any] = []  # whatever must live as long as the call
         address = self._address or partial(cell_address, keep=keep)
         handles = [address(x) for x in inputs]

@@ -120,7 +120,10 @@ class Function:
     def shift(self, a: Word, bits: int) -> Word:
         return self.put(f"shl i64 {a}, {bits}")
 
-    def mask(self, a: Word, bits: int) -> Word:
+    def either(self, a: Word, b: Word) -> Word:
+        return self.put(f"or i64 {a}, {b}")
+
+    def mask(self, a: Word, bits: Word | int) -> Word:
         return self.put(f"and i64 {a}, {bits}")
 
     def divide(self, a: Word, b: Word) -> Word:

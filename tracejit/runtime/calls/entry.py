@@ -20,8 +20,8 @@ import numpy as np
 
 from tracejit.config import Config
 from tracejit.ir.builder import TRACES_UNDER_WAY
-from tracejit.runtime import plan_layout as layout
-from tracejit.runtime.plan_layout import API, C_FUNCTIONS, NUMPY_FUNCTIONS, STATE_WORDS
+from tracejit.runtime.calls import layout
+from tracejit.runtime.calls.layout import API, C_FUNCTIONS, NUMPY_FUNCTIONS, STATE_WORDS
 from tracejit.runtime.stats import NATIVE_HITS
 
 GENERAL_NAME = "__call__"
@@ -66,7 +66,7 @@ def _word(thing: Any, offset: int, kind: Any = ctypes.c_void_p) -> Any:
 
 
 def _is_known_layout() -> bool:
-    """Are objects laid out as `plan_layout` says? Looked at where the answer is known."""
+    """Are objects laid out as `layout` says? Looked at where the answer is known."""
     is_cpython = sys.implementation.name == "cpython" and struct.calcsize("P") == 8 and os.name == "posix"
     if not is_cpython or sysconfig.get_config_var("Py_GIL_DISABLED"):
         return False
@@ -121,7 +121,7 @@ def _make_callable_type() -> type | None:
         _Slot(0, None),
     )
     flags = _HAVE_VERSION_TAG | _IS_BASE | _HAVE_VECTORCALL
-    spec = _Spec(b"tracejit.runtime.entry.Callable", layout.STATE + 8, 0, flags, slots)
+    spec = _Spec(b"tracejit.runtime.calls.entry.Callable", layout.STATE + 8, 0, flags, slots)
     make = ctypes.pythonapi.PyType_FromSpec
     make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p,)
     made = make(ctypes.byref(spec))
@@ -175,6 +175,12 @@ def attach(target: Callable, state: Any) -> bool:
     return True
 
 
+def attach_if_loaded(target: Callable, state: Any) -> None:
+    """`attach` where it costs nothing: plans may be there already, made for another object."""
+    if _loaded and state[0]:
+        attach(target, state)
+
+
 def is_wanted() -> bool:
     """Can calls be served by compiled code here, and does nobody say that they must not?"""
     return HAS_NATIVE_CALLS and Config.from_environment().entry == "native"
@@ -208,7 +214,7 @@ _loaded: list[_Loaded] = []
 
 def _load() -> _Loaded:
     from tracejit.runtime.cache import get_program
-    from tracejit.runtime.entry_code import module_text
+    from tracejit.runtime.calls.module import module_text
 
     with _lock:
         if not _loaded:

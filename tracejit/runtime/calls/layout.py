@@ -1,10 +1,10 @@
-"""The tables by which compiled code serves a call: what `plan.py` fills in and `entry_code.py` reads."""
+"""The tables by which compiled code serves a call: what `plan.py` fills in and `module.py` reads."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-from tracejit.runtime.assembler import Struct
+from tracejit.runtime.calls.assembler import Struct
 
 # Offsets in objects of 64-bit CPython and NumPy; `entry.offsets_hold` checks them on real objects.
 TYPE = 8
@@ -57,7 +57,11 @@ STATE_WORDS = Struct("api", "first")  # one for each cache of programs
 PLAN = Struct(
     "next",  # the plan to try when this one misses
     "owner",  # the Python object that holds this memory
-    "nargs",
+    "nargs",  # positional arguments
+    "names",  # of the keyword arguments, in the order in which they are given
+    "names_end",
+    "overlaps",  # pairs of arrays that must lie apart
+    "overlaps_end",
     "frame_bytes",  # of memory a call needs; all other places named `*_at`, and slots, are offsets in it
     "nodes",  # arguments and their items, parents first
     "nodes_end",
@@ -82,7 +86,8 @@ PLAN = Struct(
     "workspaces",  # a list of arrays that no call uses
     "workspaces_keep",
     "workspace_at",
-    "status_at",  # 0 where no index is checked
+    "status_at",  # a cell of two words; 0 where no index is checked
+    "status_handle",
     "on_status",
     "build",
     "build_end",
@@ -104,7 +109,8 @@ NODE = Struct(
     "ndim",
     "dims",
     "dims_end",
-    "flags",  # of an array, as far as LAYOUT_FLAGS go
+    "flags",  # of an array, as far as `flag_mask` goes
+    "flag_mask",
     "itemsize",
     "handle",  # where the address goes that code reads the data by
     "cell",  # of a number: two words
@@ -114,7 +120,9 @@ LAYOUT_FLAGS = C_CONTIGUOUS | ALIGNED
 
 # With `captures`, the address of the list of captured arrays, `expected` is a place in it.
 GUARD = Struct("kind", "container", "key", "captures", "expected")
-OUTPUT = Struct("is_scalar", "result", "handle", "cell", "descr", "ndim", "dims")
+# `given` is the slot of the array that the caller gave for this output.
+OUTPUT = Struct("given", "is_scalar", "result", "handle", "cell", "descr", "ndim", "dims")
+OVERLAP = Struct("slot", "bytes", "other_slot", "other_bytes")
 STRIDE = Struct("slot", "offset", "itemsize")
 BUILD = Struct("kind", "count", "slot", "keys", "keys_end")
 KEY = Struct("key", "offset")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import CellType
 from typing import Any
 
@@ -18,14 +19,14 @@ import numpy as np
 from tracejit.frontend import Guards
 from tracejit.ir import Graph
 from tracejit.pytree import TreeDef, flatten
-from tracejit.runtime import plan_layout as layout
-from tracejit.runtime.executable import WORKSPACE_KEPT, Bound, Executable
-from tracejit.runtime.plan_layout import (
+from tracejit.runtime.calls import layout
+from tracejit.runtime.calls.layout import (
     BUILD,
     GUARD,
     KEY,
     NODE,
     OUTPUT,
+    OVERLAP,
     PLAN,
     STRIDE,
     Kind,
@@ -33,6 +34,7 @@ from tracejit.runtime.plan_layout import (
     Step,
     Watch,
 )
+from tracejit.runtime.executable import WORKSPACE_KEPT, Bound, Executable
 
 MAX_FRAME_BYTES = 64 * 1024  # of the stack that a call may take
 RELEASE_WORK = 50_000  # scalar operations above which other threads may run meanwhile: some 10 us
@@ -66,6 +68,31 @@ class Facts:
     finish: Callable[[Sequence[Any]], Any]
 
 
+@dataclass(frozen=True)
+class Given:
+    """A call as compiled code sees it: values by place, positional ones first, then those with `names`.
+
+    trees: (place, nesting) of what the program takes, and `leaves` of these nestings, in order
+    statics: (place, value) of what selects the program
+    out: (place, nesting) of the arrays that results are written to
+    into: these arrays, by the number of the output
+    """
+
+    count: int
+    names: tuple[str, ...]
+    trees: tuple[tuple[int, TreeDef], ...]
+    leaves: Sequence[Any]
+    statics: tuple[tuple[int, Any], ...] = ()
+    out: tuple[int, TreeDef] | None = None
+    into: Mapping[int, Any] = field(default_factory=dict[int, Any])
+
+    @property
+    def is_complete(self) -> bool:
+        """Is something known of the value at every place?"""
+        places = [place for place, _ in (*self.trees, *self.statics, *([self.out] if self.out else []))]
+        return sorted(places) == list(range(self.count + len(self.names)))
+
+
 class Plan:
     """Memory that compiled code reads; `next` is tried when the arguments are others."""
 
@@ -86,13 +113,10 @@ class UnplannedError(Exception):
     """Something that compiled code cannot do."""
 
 
-def make_plan(facts: Facts, arguments: TreeDef, leaves: Sequence[Any]) -> Plan | None:
-    """The plan for calls with arguments like these, None where Python must serve them.
-
-    arguments: the nesting of the tuple of positional arguments; leaves: those of one call, in order
-    """
+def make_plan(facts: Facts, given: Given) -> Plan | None:
+    """The plan for calls like this one, None where Python must serve them."""
     try:
-        return _Planner(facts).plan(arguments, leaves)
+        return _Planner(facts).plan(given)
     except UnplannedError:
         return None
 
@@ -128,18 +152,21 @@ class _Planner:
         self.keep.append(thing)
         return id(thing)
 
-    def plan(self, arguments: TreeDef, leaves: Sequence[Any]) -> Plan:
-        if not self.executable.is_one_call:
+    def plan(self, given: Given) -> Plan:
+        if not self.executable.is_one_call or not given.is_complete:
             raise UnplannedError
-        contiguous = [_layout_of(x) for x in (*leaves, *self.facts.captures)]
+        contiguous = [_layout_of(x) for x in (*given.leaves, *self.facts.captures)]
         bound = self.executable.bound_for(tuple(contiguous))
-        header: dict[str, int] = {"nargs": len(arguments.children)}
-        slots = _Nodes(self, leaves)
-        header["nodes"], header["nodes_end"] = self.table(slots.of_arguments(arguments))
-        header["captures"], header["captures_end"] = self.table(slots.of_captures())
+        header: dict[str, int] = {"nargs": given.count}
+        names = [[self.address(sys.intern(name))] for name in given.names]
+        header["names"], header["names_end"] = self.table(names)
+        nodes = _Nodes(self, given)
+        header["nodes"], header["nodes_end"] = self.table(nodes.of_call())
+        header["captures"], header["captures_end"] = self.table(nodes.of_captures())
+        header["overlaps"], header["overlaps_end"] = self.table(nodes.of_overlaps())
         self._add_guards(header)
-        self._add_outputs(header)
-        self._add_code(header, bound, slots.leaf_slots)
+        self._add_outputs(header, nodes.given_slots)
+        self._add_code(header, bound, nodes.leaf_slots)
         header["frame_bytes"] = self.frame
         if self.frame > MAX_FRAME_BYTES:
             raise UnplannedError
@@ -157,7 +184,7 @@ class _Planner:
 
     # --- results --------------------------------------------------------------------------------------------
 
-    def _add_outputs(self, header: dict[str, int]) -> None:
+    def _add_outputs(self, header: dict[str, int], given_slots: Mapping[int, int]) -> None:
         executable = self.executable
         first = len(executable.program.inputs)
         count = len(executable.program.outputs)
@@ -166,8 +193,9 @@ class _Planner:
         header["results_end"] = header["results_at"] + 8 * count
         rows: list[list[int]] = []
         for k, (shape, (_, dtype)) in enumerate(zip(executable.shapes, executable.outputs, strict=True)):
-            is_scalar = k in self.facts.scalars
+            is_scalar = k in self.facts.scalars and k not in given_slots
             row = OUTPUT.pack(
+                given=given_slots.get(k, 0),
                 is_scalar=is_scalar,
                 result=results[k],
                 handle=self.handles[first + k],
@@ -233,8 +261,7 @@ class _Planner:
         header["workspaces_keep"] = program.workspace <= WORKSPACE_KEPT
         header["workspace_at"] = self.handles[-2]
         if bound.has_status:
-            status_at = self.reserve(3)
-            header["status_at"] = status_at
+            header["status_at"], header["status_handle"] = self.reserve(2), self.handles[-1]
             header["on_status"] = self.address(self.executable.raiser(bound))
         self.keep.append(bound)
 
@@ -242,36 +269,59 @@ class _Planner:
 class _Nodes:
     """The rows of the nodes of a call, and where the leaves are put."""
 
-    def __init__(self, planner: _Planner, leaves: Sequence[Any]) -> None:
+    def __init__(self, planner: _Planner, given: Given) -> None:
         self.planner = planner
-        self.leaves = leaves
+        self.given = given
         self.leaf_slots: list[int] = []
+        self.given_slots: dict[int, int] = {}
         self.rows: list[list[int]] = []
 
-    def of_arguments(self, arguments: TreeDef) -> list[list[int]]:
-        for k, child in enumerate(arguments.children):
-            self._add(child, reach=Reach.ARGUMENT, key=8 * k)
+    def of_call(self) -> list[list[int]]:
+        given = self.given
+        for place, tree in given.trees:
+            self._add(tree, self._add_leaf, reach=Reach.ARGUMENT, key=8 * place)
+        for place, value in given.statics:
+            self._add_identical(value, reach=Reach.ARGUMENT, key=8 * place)
+        if given.out is not None:
+            place, tree = given.out
+            self._add(tree, self._add_out, reach=Reach.ARGUMENT, key=8 * place)
         return self.rows
 
     def of_captures(self) -> list[list[int]]:
         captures = self.planner.facts.captures
         self.rows = []
-        for k, array in enumerate(captures):
-            self._add_leaf(array, reach=Reach.CAPTURE, parent=id(captures), key=k, held=1)
+        for k, _ in enumerate(captures):
+            self._add_leaf(reach=Reach.CAPTURE, parent=id(captures), key=k, held=1)
         return self.rows
 
-    def _add(self, tree: TreeDef, **place: int) -> None:
+    def of_overlaps(self) -> list[list[int]]:
+        """Each array that is written to against all others."""
+        written = [(self.given_slots[k], array) for k, array in self.given.into.items()]
+        leaves = (*self.given.leaves, *self.planner.facts.captures)
+        arrays = [(s, x) for s, x in zip(self.leaf_slots, leaves, strict=True) if isinstance(x, np.ndarray)]
+        if written and not all(array.flags.c_contiguous for _, array in arrays):
+            raise UnplannedError
+        pairs = [(a, b) for n, a in enumerate(written) for b in (*written[:n], *arrays)]
+        return [
+            OVERLAP.pack(slot=slot, bytes=a.nbytes, other_slot=other, other_bytes=b.nbytes)
+            for (slot, a), (other, b) in pairs
+        ]
+
+    def _add_identical(self, value: Any, **place: int) -> None:
+        row = {"slot": self.planner.reserve(), "kind": Kind.IDENTICAL, "type": self.planner.address(value)}
+        self.rows.append(NODE.pack(**row, **place))
+
+    def _add(self, tree: TreeDef, add_leaf: Callable[..., None], **place: int) -> None:
         if tree.kind == "leaf":
-            leaf = self.leaves[len(self.leaf_slots)]
-            self._add_leaf(leaf, held=place["reach"] != Reach.ARGUMENT, **place)
+            add_leaf(held=place["reach"] != Reach.ARGUMENT, **place)
             return
-        slot = self.planner.reserve()
         if tree.kind == "none":
-            self.rows.append(NODE.pack(slot=slot, kind=Kind.IDENTICAL, type=id(None), **place))
+            self._add_identical(None, **place)
             return
         is_known = tree.cls in (dict, list, tuple) or tree.kind == "namedtuple"
         if not is_known or not all(type(label) in _KEY_TYPES for label in tree.labels):
             raise UnplannedError
+        slot = self.planner.reserve()
         row = {"slot": slot, "kind": Kind.CONTAINER, "type": self.planner.address(tree.cls)}
         self.rows.append(NODE.pack(size=len(tree.children), **row, **place))
         for k, child in enumerate(tree.children):
@@ -279,27 +329,41 @@ class _Nodes:
                 reach, key = Reach.DICT_VALUE, self.planner.address(tree.labels[k])
             else:
                 reach, key = _REACHES[tree.kind], k
-            self._add(child, reach=reach, key=key, parent=slot)
+            self._add(child, add_leaf, reach=reach, key=key, parent=slot)
 
-    def _add_leaf(self, leaf: Any, **place: int) -> None:
+    def _add_leaf(self, **place: int) -> None:
         number = len(self.leaf_slots)
+        leaf = (*self.given.leaves, *self.planner.facts.captures)[number]
         dtype = self.planner.executable.dtypes[number]
-        row = {"slot": self.planner.reserve(), "handle": self.planner.handles[number], **place}
-        self.leaf_slots.append(row["slot"])
-        row["type"] = self.planner.address(type(leaf))
+        slot, handle = self.planner.reserve(), self.planner.handles[number]
+        self.leaf_slots.append(slot)
         if type(leaf) is np.ndarray and leaf.dtype == dtype:
-            dims = leaf.shape
-            row["dims"], row["dims_end"] = self.planner.table([dims])
-            row |= {"descr": self.planner.address(leaf.dtype), "ndim": len(dims), "itemsize": dtype.itemsize}
-            row["flags"] = layout.LAYOUT_FLAGS if _layout_of(leaf) else layout.ALIGNED
-            self.rows.append(NODE.pack(kind=Kind.ARRAY, **row))
+            flags = layout.LAYOUT_FLAGS if _layout_of(leaf) else layout.ALIGNED
+            self._add_array(leaf, flags, layout.LAYOUT_FLAGS, slot=slot, handle=handle, **place)
             return
-        kind = Kind.INT if type(leaf) is int else Kind.BOOL if type(leaf) is bool else Kind.NUMBER
-        if np.asarray(leaf).dtype != dtype or not (
-            isinstance(leaf, np.generic) or type(leaf) in (int, bool, float)
-        ):
+        cls = type(leaf)
+        is_number = isinstance(leaf, np.generic) or cls in (int, bool, float)
+        if not is_number or np.asarray(leaf).dtype != dtype:
             raise UnplannedError
-        self.rows.append(NODE.pack(kind=kind, cell=self.planner.reserve(2), **row))
+        kind = Kind.INT if cls is int else Kind.BOOL if cls is bool else Kind.NUMBER
+        row = {"kind": kind, "type": self.planner.address(cls), "cell": self.planner.reserve(2)}
+        self.rows.append(NODE.pack(slot=slot, handle=handle, **row, **place))
+
+    def _add_out(self, **place: int) -> None:
+        """The next array that a result is written to."""
+        number, array = list(self.given.into.items())[len(self.given_slots)]
+        flags = layout.LAYOUT_FLAGS | layout.WRITEABLE
+        if array.flags.num & flags != flags:
+            raise UnplannedError
+        slot = self.given_slots[number] = self.planner.reserve()
+        handle = self.planner.handles[len(self.planner.executable.program.inputs) + number]
+        self._add_array(array, flags, flags, slot=slot, handle=handle, **place)
+
+    def _add_array(self, array: Any, flags: int, mask: int, **place: int) -> None:
+        dims, dims_end = self.planner.table([array.shape])
+        row = {"dims": dims, "dims_end": dims_end, "flags": flags, "flag_mask": mask}
+        row |= {"descr": self.planner.address(array.dtype), "type": id(np.ndarray), "kind": Kind.ARRAY}
+        self.rows.append(NODE.pack(ndim=array.ndim, itemsize=array.itemsize, **row, **place))
 
 
 class _Mark:
