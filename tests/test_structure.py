@@ -30,8 +30,9 @@ LAYERS: list[tuple[str, ...]] = [
     ("codegen",),
     ("runtime",),
     ("compile",),
+    ("interop",),
     ("api",),
-    ("nn", "inspection", "drawing", "comparison", "check", "interop"),
+    ("nn", "inspection", "drawing", "comparison", "check", "cfunc"),
     ("__init__",),
     ("__main__",),
 ]
@@ -47,8 +48,9 @@ RAISED_CEILINGS: dict[str, tuple[int, str]] = {}
 
 HEAVY_MODULES = ("numba", "llvmlite", "scipy")
 # Only the compiling path imports these, inside a function; they subclass classes of Numba.
-COMPILING_MODULES = tuple(
-    f"tracejit.runtime.{name}" for name in ("instructions", "intrinsics", "numba_pipeline")
+COMPILING_MODULES = (
+    *[f"tracejit.runtime.{name}" for name in ("instructions", "intrinsics", "numba_pipeline")],
+    *[f"tracejit.interop.{name}" for name in ("numba_lowering", "numba_types")],
 )
 
 

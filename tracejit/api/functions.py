@@ -194,6 +194,23 @@ class Transformed(entry.Callable):
             outputs = embed(simplify_graph(lowered.graph), leaves, lowered.captures)
             return lowered.finish([Tracer(v, True) for v in outputs])
 
+    def program_of(self, *args: Any, **kwargs: Any) -> Program:
+        """The program that a call with these arguments runs; found, or made."""
+        return self._program_for(self._parameters.read(args, kwargs, self._needed))
+
+    @functools.cached_property
+    def _numba_type_(self) -> Any:
+        """Numba asks objects that it does not know for this: it makes the function callable inside `@njit`."""
+        from tracejit.interop import numba_type
+
+        path = getattr(self, "__qualname__", self._name)
+        is_known = find_by_name(self.__module__, path) is self
+        return numba_type(self, self._name, (self.__module__, path) if is_known else None)
+
+    def name_of_argument(self, position: int) -> str:
+        """What the function calls a positional argument."""
+        return self._parameters.name_of(position)
+
     def lower(self, *args: Any, **kwargs: Any) -> tuple[Lowered, Call]:
         """The graph of a call, neither compiled nor kept, with its stages; and the call as it was read."""
         call = self._parameters.read(args, kwargs, self._needed)
@@ -234,8 +251,11 @@ class Transformed(entry.Callable):
         return variant
 
     def clear(self) -> None:
-        """Forget the programs of this function."""
+        """Forget the programs of this function, also in compiled callers."""
+        from tracejit.interop.callbacks import forget
+
         self._programs.clear()
+        forget(self)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """By name where it is found under its own, else from the function; programs are made anew."""

@@ -1,0 +1,218 @@
+"""What compiled callers ask of Python, with the GIL held: a record for new sizes, or an error raised.
+
+Compiled code finds these functions by their names, so it may be kept on disk by Numba's `cache=True`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from tracejit.errors import ArgumentError, IndexOutOfBoundsError, UnsupportedError
+from tracejit.interop.records import CONTIGUOUS, Record, Site, make_record
+from tracejit.interop.results import describe_result
+from tracejit.interop.signature import ArrayLeaf, CallSpec, Leaf, Result, ScalarLeaf
+
+_PROCESS = os.urandom(
+    8
+).hex()  # tells code of this process from code that was kept on disk; a fork is the same
+_numbers = itertools.count(1)
+_functions: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+_sites: weakref.WeakKeyDictionary[Any, dict[tuple[CallSpec, Result], Site]] = weakref.WeakKeyDictionary()
+_kept: list[Any] = []  # functions that code from disk calls: nothing else knows how long it lives
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A transformed function as compiled code remembers it.
+
+    number: which one it is in the process that compiled the code
+    module, path: where another process finds it; None where it has no name of its own
+    """
+
+    process: str
+    number: int
+    name: str
+    module: str | None
+    path: str | None
+
+    def find(self) -> Any:
+        """The function itself."""
+        if self.process == _PROCESS:
+            function = _functions.get(self.number)
+            assert function is not None, "compiled code outlived the function that it calls"
+            return function
+        assert self.module is not None and self.path is not None, "code without a name was kept on disk"
+        found: Any = import_module(self.module)
+        for name in self.path.split("."):
+            found = getattr(found, name, None)
+        if not hasattr(found, "_numba_type_"):
+            raise ArgumentError(
+                f"{self.name}: {self.module}.{self.path} is no longer a function of tracejit",
+                hint="a function compiled with cache=True calls it: delete the files of Numba's cache",
+            )
+        if found not in _kept:
+            _kept.append(found)
+        return found
+
+
+def refer_to(function: Any, name: str, module: str | None, path: str | None) -> Reference:
+    """A reference to a transformed function, which holds as long as that is alive."""
+    number = next(_numbers)
+    _functions[number] = function
+    return Reference(_PROCESS, number, name, module, path)
+
+
+def site_of(function: Any, spec: CallSpec, result: Result) -> Site:
+    """The site of all calls of a function with arguments of these types."""
+    with _lock:
+        sites = _sites.setdefault(function, {})
+        if (spec, result) not in sites:
+            sites[spec, result] = Site(spec, result.outputs)
+        return sites[spec, result]
+
+
+def forget(function: Any) -> None:
+    """Let every compiled caller of `function` ask again at its next call."""
+    for site in list(_sites.get(function, {}).values()):
+        site.clear()
+
+
+# --- called by compiled code --------------------------------------------------------------------------------
+
+
+def find_record(
+    reference: Reference, spec: CallSpec, result: Result, table: int, key: int, count: int
+) -> int:
+    """The address of the record for the `count` sizes and layouts at `key`; made if there is none.
+
+    `table` starts with the address of the caller's cell, which is set; then the address, the sizes and the
+    strides (bytes) of each argument.
+    """
+    function = reference.find()
+    site = site_of(function, spec, result)
+    words = tuple((ctypes.c_int64 * count).from_address(key)) if count else ()
+    record = site.known.get(words)
+    if record is None:
+        leaves = list(_leaves_at(spec.leaves, table + 8))
+        program = _program_of(function, reference.name, spec, leaves)
+        _check_result(reference.name, result, program)
+        record = make_record(program, leaves, words, result.outputs)
+    site.add(words, record)
+    ctypes.c_int64.from_address(ctypes.c_int64.from_address(table).value).value = site.address
+    return record.address
+
+
+def run_record(reference: Reference, spec: CallSpec, result: Result, record: int, table: int) -> None:
+    """Run a program that is no single native call; behind the arguments the table has the outputs' addresses."""
+    found = _record_at(reference, spec, result, record)
+    leaves = list(_leaves_at(spec.leaves, table + 8))
+    words = 1 + sum(1 + 2 * _rank(leaf) for leaf in spec.leaves)
+    outputs = found.program.run([*leaves, *found.program.captures])
+    for k, (output, kind) in enumerate(zip(outputs, result.outputs)):
+        address = ctypes.c_int64.from_address(table + 8 * (words + k)).value
+        if output.size:
+            _view(address, np.dtype(kind.dtype), output.shape)[...] = output
+
+
+def raise_error(reference: Reference, spec: CallSpec, result: Result, record: int, number: int) -> None:
+    """Raise what the status of a call means."""
+    if number < 0:
+        raise MemoryError(f"{reference.name}: there is no memory for temporary arrays")
+    check = _record_at(reference, spec, result, record).checks[number - 1]
+    raise IndexOutOfBoundsError(
+        f"index: an index array reaches outside an axis of size {check.extent}",
+        where=check.source.describe() if check.source else None,
+        hint="indices must lie in [-size, size)",
+    )
+
+
+def _record_at(reference: Reference, spec: CallSpec, result: Result, address: int) -> Record:
+    return site_of(reference.find(), spec, result).records[address]
+
+
+def _program_of(function: Any, name: str, spec: CallSpec, leaves: Sequence[Any]) -> Any:
+    args, kwargs = spec.arrange(leaves)
+    program = function.program_of(*args, **kwargs)
+    if not program.is_reusable:
+        raise UnsupportedError(
+            f"{name}: it draws random numbers while it is traced, and compiled code runs one trace again and again",
+            hint="draw the numbers outside, and pass them as an argument",
+        )
+    return program
+
+
+def _check_result(name: str, result: Result, program: Any) -> None:
+    """The code around the call was compiled for results of certain types: they must be these."""
+    types = [atom.type for atom in program.run.program.schedule.graph.outputs]
+    actual = describe_result(types, program.zero_dims, program.finish, name)
+    if actual == result:
+        return
+    pairs = itertools.zip_longest(result.outputs, actual.outputs)
+    expected, given = next(((a, b) for a, b in pairs if a != b), (result.tree, actual.tree))
+    raise ArgumentError(
+        f"{name}: for these sizes it gives {given}, but its caller was compiled for {expected}",
+        hint="let dtypes and numbers of axes of results not depend on sizes; if the function was changed since "
+        "its caller was compiled with cache=True, delete the files of Numba's cache",
+    )
+
+
+def _rank(leaf: Leaf) -> int:
+    return leaf.ndim if isinstance(leaf, ArrayLeaf) else 0
+
+
+def _leaves_at(leaves: Sequence[Leaf], address: int) -> Iterator[Any]:
+    """The arguments that a table describes: views of the caller's arrays, and numbers."""
+    for leaf in leaves:
+        rank = _rank(leaf)
+        words = (ctypes.c_int64 * (1 + 2 * rank)).from_address(address)
+        address += 8 * len(words)
+        view = _view(words[0], np.dtype(leaf.dtype), tuple(words[1 : 1 + rank]), tuple(words[1 + rank :]))
+        if isinstance(leaf, ScalarLeaf):
+            yield view.item() if leaf.is_python else view[()]
+        else:
+            yield view
+
+
+class _Memory:
+    """Memory that somebody else owns, as NumPy's array interface describes it."""
+
+    def __init__(self, interface: dict[str, Any]) -> None:
+        self.__array_interface__ = interface
+
+
+def _view(
+    address: int, dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...] | None = None
+) -> np.ndarray[Any, Any]:
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    interface = {
+        "data": (address, False),
+        "typestr": dtype.str,
+        "shape": shape,
+        "strides": strides,
+        "version": 3,
+    }
+    return np.asarray(_Memory(interface))
+
+
+__all__ = [
+    "CONTIGUOUS",
+    "Reference",
+    "find_record",
+    "forget",
+    "raise_error",
+    "refer_to",
+    "run_record",
+    "site_of",
+]

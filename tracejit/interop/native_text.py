@@ -1,0 +1,180 @@
+"""The two functions that compiled callers share, as LLVM text: finding a record by sizes, and running it.
+
+A record is what `records.py` packs: int64 words, at the positions named there.
+"""
+
+from __future__ import annotations
+
+from tracejit.interop import records as at
+from tracejit.runtime.abi import DATA_OFFSET
+
+FIND = "tracejit_find"
+RUN = "tracejit_run"
+
+OUT_OF_MEMORY = -1
+
+TEXT = f"""
+declare ptr @PyMem_RawMalloc(i64)
+declare void @PyMem_RawFree(ptr)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+
+; The record of the site that `cell` points to with these `n` words as its key, or null.
+define ptr @{FIND}(ptr %cell, ptr %key, i64 %n) {{
+entry:
+  %site = load atomic ptr, ptr %cell acquire, align 8
+  %unknown = icmp eq ptr %site, null
+  br i1 %unknown, label %miss, label %known
+known:
+  %head = load atomic ptr, ptr %site acquire, align 8
+  br label %record
+record:
+  %r = phi ptr [ %head, %known ], [ %next, %differs ]
+  %end = icmp eq ptr %r, null
+  %words = getelementptr i64, ptr %r, i64 {at.KEY}
+  br i1 %end, label %miss, label %compare
+compare:
+  %k = phi i64 [ 0, %record ], [ %k1, %same ]
+  %all = icmp eq i64 %k, %n
+  br i1 %all, label %hit, label %word
+word:
+  %a.at = getelementptr i64, ptr %key, i64 %k
+  %b.at = getelementptr i64, ptr %words, i64 %k
+  %a = load i64, ptr %a.at, align 8
+  %b = load i64, ptr %b.at, align 8
+  %equal = icmp eq i64 %a, %b
+  br i1 %equal, label %same, label %differs
+same:
+  %k1 = add i64 %k, 1
+  br label %compare
+differs:
+  %next = load atomic ptr, ptr %r acquire, align 8
+  br label %record
+hit:
+  ret ptr %r
+miss:
+  ret ptr null
+}}
+
+; Run the program of a record on `data`: the addresses of inputs and outputs, then two free places.
+; `strides`, in elements, are those of all axes of all inputs. Returns 0, the number of an index check that
+; failed, or {OUT_OF_MEMORY} where there is no memory for the workspace.
+define i64 @{RUN}(ptr %r, ptr %data, ptr %strides) noinline {{
+entry:
+  %status = alloca i64, align 8
+  store i64 0, ptr %status, align 8
+  %table.n.at = getelementptr i64, ptr %r, i64 {at.TABLE_WORDS}
+  %table.n = load i64, ptr %table.n.at, align 8
+  %table = alloca i64, i64 %table.n, align 16
+  %template.at = getelementptr i64, ptr %r, i64 {at.TEMPLATE}
+  %template = load ptr, ptr %template.at, align 8
+  %bytes = shl i64 %table.n, 3
+  call void @llvm.memcpy.p0.p0.i64(ptr align 8 %table, ptr align 8 %template, i64 %bytes, i1 false)
+  %places.at = getelementptr i64, ptr %r, i64 {at.DATA_COUNT}
+  %places = load i64, ptr %places.at, align 8
+  %status.place = getelementptr ptr, ptr %data, i64 %places
+  store ptr %status, ptr %status.place, align 8
+  %size.at = getelementptr i64, ptr %r, i64 {at.WORKSPACE_BYTES}
+  %size = load i64, ptr %size.at, align 8
+  %site.at = getelementptr i64, ptr %r, i64 {at.SITE}
+  %site = load ptr, ptr %site.at, align 8
+  %slot = getelementptr i64, ptr %site, i64 {at.BLOCK}
+  %needs = icmp ne i64 %size, 0
+  br i1 %needs, label %take, label %ready
+take:
+  %kept = atomicrmw xchg ptr %slot, ptr null acq_rel, align 8
+  %is.kept = icmp ne ptr %kept, null
+  br i1 %is.kept, label %measure, label %make
+measure:
+  %length = load i64, ptr %kept, align 8
+  %fits = icmp sge i64 %length, %size
+  br i1 %fits, label %ready, label %enlarge
+enlarge:
+  call void @PyMem_RawFree(ptr %kept)
+  br label %make
+make:
+  %room = add i64 %size, 72
+  %made = call ptr @PyMem_RawMalloc(i64 %room)
+  %failed = icmp eq ptr %made, null
+  br i1 %failed, label %no.memory, label %fresh
+fresh:
+  store i64 %size, ptr %made, align 8
+  br label %ready
+no.memory:
+  ret i64 {OUT_OF_MEMORY}
+ready:
+  %block = phi ptr [ null, %entry ], [ %kept, %measure ], [ %made, %fresh ]
+  %number = ptrtoint ptr %block to i64
+  %above = add i64 %number, 71
+  %aligned = and i64 %above, -64
+  %workspace = inttoptr i64 %aligned to ptr
+  %after = add i64 %places, 1
+  %workspace.place = getelementptr ptr, ptr %data, i64 %after
+  store ptr %workspace, ptr %workspace.place, align 8
+  %picks.n.at = getelementptr i64, ptr %r, i64 {at.PICK_COUNT}
+  %picks.n = load i64, ptr %picks.n.at, align 8
+  %picks.at = getelementptr i64, ptr %r, i64 {at.PICKS}
+  %picks = load ptr, ptr %picks.at, align 8
+  br label %pick
+pick:
+  %p = phi i64 [ 0, %ready ], [ %p1, %picked ]
+  %p.end = icmp eq i64 %p, %picks.n
+  br i1 %p.end, label %picks.done, label %picked
+picked:
+  %where.at = getelementptr [2 x i64], ptr %picks, i64 %p
+  %what.at = getelementptr i64, ptr %where.at, i64 1
+  %where = load i64, ptr %where.at, align 8
+  %what = load i64, ptr %what.at, align 8
+  %cell = getelementptr ptr, ptr %data, i64 %what
+  %handle = getelementptr i8, ptr %cell, i64 -{DATA_OFFSET}
+  %entry.at = getelementptr i64, ptr %table, i64 %where
+  store ptr %handle, ptr %entry.at, align 8
+  %p1 = add i64 %p, 1
+  br label %pick
+picks.done:
+  %steps.n.at = getelementptr i64, ptr %r, i64 {at.STRIDE_COUNT}
+  %steps.n = load i64, ptr %steps.n.at, align 8
+  %steps.at = getelementptr i64, ptr %r, i64 {at.STRIDES}
+  %steps = load ptr, ptr %steps.at, align 8
+  br label %step
+step:
+  %s = phi i64 [ 0, %picks.done ], [ %s1, %stepped ]
+  %s.end = icmp eq i64 %s, %steps.n
+  br i1 %s.end, label %steps.done, label %stepped
+stepped:
+  %to.at = getelementptr [2 x i64], ptr %steps, i64 %s
+  %from.at = getelementptr i64, ptr %to.at, i64 1
+  %to = load i64, ptr %to.at, align 8
+  %from = load i64, ptr %from.at, align 8
+  %stride.at = getelementptr i64, ptr %strides, i64 %from
+  %stride = load i64, ptr %stride.at, align 8
+  %target = getelementptr i64, ptr %table, i64 %to
+  store i64 %stride, ptr %target, align 8
+  %s1 = add i64 %s, 1
+  br label %step
+steps.done:
+  %code.at = getelementptr i64, ptr %r, i64 {at.ENTRY}
+  %code = load ptr, ptr %code.at, align 8
+  %constants.at = getelementptr i64, ptr %r, i64 {at.CONSTANTS}
+  %constants = load ptr, ptr %constants.at, align 8
+  call void %code(ptr %table, ptr %constants)
+  br i1 %needs, label %give, label %done
+give:
+  %is.small = icmp sle i64 %size, {at.WORKSPACE_KEPT}
+  br i1 %is.small, label %keep, label %free
+keep:
+  %other = atomicrmw xchg ptr %slot, ptr %block acq_rel, align 8
+  br label %free.if
+free:
+  br label %free.if
+free.if:
+  %spare = phi ptr [ %other, %keep ], [ %block, %free ]
+  %is.spare = icmp ne ptr %spare, null
+  br i1 %is.spare, label %drop, label %done
+drop:
+  call void @PyMem_RawFree(ptr %spare)
+  br label %done
+done:
+  %result = load i64, ptr %status, align 8
+  ret i64 %result
+}}
+"""

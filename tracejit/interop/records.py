@@ -1,0 +1,193 @@
+"""A program for the sizes of one call becomes a record: words that compiled callers read without Python.
+
+Every place in a user's compiled code that calls a function with arguments of the same types shares a `Site`:
+a chain of records, newest first, that is searched by sizes. Records are never freed while their site lives,
+for other threads may be reading them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tracejit.codegen.program import Segment
+from tracejit.interop.signature import CallSpec, Output
+from tracejit.runtime.executable import WORKSPACE_KEPT as WORKSPACE_KEPT
+from tracejit.runtime.executable import Bound, Executable
+
+# Positions of a record's words.
+NEXT = 0  # the next record of the chain
+ENTRY = 1  # where the program's code starts; 0 where Python has to run it
+CONSTANTS = 2  # its float64 table
+WORKSPACE_BYTES = 3
+SITE = 4  # the words of the site
+TABLE_WORDS = 5  # length of its int64 table
+TEMPLATE = 6  # the table, but for what changes from call to call
+PICK_COUNT, PICKS = 7, 8  # pairs: position in the table, position in the call's data
+STRIDE_COUNT, STRIDES = 9, 10  # pairs: position in the table, position among the strides of all inputs
+DATA_COUNT = 11  # inputs and outputs of a call; behind them come the status word and the workspace
+SHAPES = 12  # sizes of all axes of all outputs
+KEY = 13  # and on: sizes, and layouts where the compiler does not know them
+
+# Positions of a site's words.
+HEAD = 0  # the first record of the chain
+BLOCK = 1  # memory for a workspace that no call uses, its size in front; or 0
+
+CHAIN_LENGTH = 32  # records that a call searches before it asks Python
+
+STRIDED, CONTIGUOUS, UNALIGNED = 0, 1, 2  # layouts, as a key has them
+
+_free = ctypes.pythonapi.PyMem_RawFree
+_free.argtypes = [ctypes.c_void_p]
+_free.restype = None
+
+
+class Record:
+    """One program for one set of sizes, at `address`.
+
+    keep: whatever the words point to
+    checks: the index checks of the program, by number
+    program: what Python runs where the code cannot run alone
+    """
+
+    def __init__(self, key: Sequence[int], shapes: Sequence[int], program: Any) -> None:
+        self.keep: list[Any] = []
+        self.words = (ctypes.c_int64 * (KEY + len(key)))()
+        self.words[KEY:] = key
+        self.address = ctypes.addressof(self.words)
+        self.checks: tuple[Any, ...] = ()
+        self.program = program
+        self.point(SHAPES, shapes)
+
+    def point(self, position: int, numbers: Sequence[int]) -> None:
+        """Let a word point to these numbers."""
+        table = (ctypes.c_int64 * max(len(numbers), 1))(*numbers)
+        self.keep.append(table)
+        self.words[position] = ctypes.addressof(table)
+
+
+def native_record(
+    record: Record, executable: Executable, bound: Bound, captures: Sequence[Any], num_leaves: int
+) -> None:
+    """Fill in what a program needs that is one native call."""
+    assert bound.native is not None
+    text, words = bound.text, record.words
+    num_inputs = num_leaves + len(captures)
+    outputs = executable.program.outputs
+    handle = {v: k for k, v in enumerate((*executable.program.inputs, *outputs))}
+    data_count = num_leaves + len(outputs)
+    rank = [len(v.type.shape) for v in executable.program.inputs]
+    template = [0] * (1 + text.dynamic)
+    picks: list[int] = []
+    strides: list[int] = []
+    for place, slot in enumerate(text.slots[: text.dynamic], start=1):
+        if slot[0] == "status":
+            picks += (place, data_count)
+        elif slot[0] == "workspace":
+            picks += (place, data_count + 1)
+        elif slot[0] == "array":
+            number = handle[slot[1].var]
+            if num_leaves <= number < num_inputs:
+                template[place] = id(captures[number - num_leaves])
+            else:
+                picks += (place, number if number < num_leaves else number - len(captures))
+        else:
+            number, axis = handle[slot[1].var], slot[2]
+            if number < num_leaves:
+                strides += (place, sum(rank[:number]) + axis)
+            else:
+                array = captures[number - num_leaves]
+                template[place] = array.strides[axis] // array.itemsize
+    table = [*template, *np.frombuffer(bound.fixed, np.int64).tolist()]
+    words[ENTRY] = bound.native.address
+    words[CONSTANTS] = bound.constants
+    words[WORKSPACE_BYTES] = executable.program.workspace
+    words[TABLE_WORDS] = len(table)
+    words[PICK_COUNT], words[STRIDE_COUNT] = len(picks) // 2, len(strides) // 2
+    words[DATA_COUNT] = data_count
+    record.point(TEMPLATE, table)
+    record.point(PICKS, picks)
+    record.point(STRIDES, strides)
+    record.keep += [bound.native, bound.constant_table, list(captures)]
+    record.checks = text.checks
+
+
+def is_one_native_call(executable: Any) -> bool:
+    """Can the program run without Python?"""
+    if not isinstance(executable, Executable):
+        return False
+    calls = executable.program.calls
+    return len(calls) == 1 and isinstance(calls[0], Segment)
+
+
+def make_record(program: Any, leaves: Sequence[Any], key: Sequence[int], outputs: Sequence[Output]) -> Record:
+    """The record of a program, for leaves like these."""
+    executable = program.run
+    shapes = [n for shape in executable._shapes for n in shape]
+    record = Record(key, shapes, program)
+    arrays = [*(np.asarray(x) for x in leaves), *program.captures]
+    if is_one_native_call(executable) and all(map(is_usable, arrays, executable._dtypes)):
+        layout = tuple(bool(x.flags.c_contiguous) for x in arrays)
+        bound = executable.bound.get(layout)
+        if bound is None:
+            bound = executable.bound[layout] = executable.bind(layout)
+        native_record(record, executable, bound, program.captures, len(leaves))
+        record.program = None
+    return record
+
+
+def is_usable(array: Any, dtype: Any) -> bool:
+    """Can kernels read this array where it is?"""
+    is_whole = all(s % array.itemsize == 0 for s in array.strides)
+    return type(array) is np.ndarray and array.dtype is dtype and array.flags.aligned and is_whole
+
+
+class Site:
+    """The records of one function for arguments of one set of types; `address` is where the chain starts."""
+
+    def __init__(self, spec: CallSpec, outputs: tuple[Output, ...]) -> None:
+        self.spec = spec
+        self.outputs = outputs
+        self.lock = threading.Lock()
+        self.words = (ctypes.c_int64 * 2)()
+        self.address = ctypes.addressof(self.words)
+        self.records: dict[int, Record] = {}  # by address; all that were ever in the chain
+        self.known: dict[tuple[int, ...], Record] = {}
+
+    def add(self, key: tuple[int, ...], record: Record) -> None:
+        """Put a record at the head of the chain, and cut the chain where it is too long."""
+        with self.lock:
+            chain = self.chain()
+            if record in chain:
+                return
+            self.records[record.address] = record
+            self.known[key] = record
+            record.words[SITE] = self.address
+            record.words[NEXT] = self.words[HEAD]
+            self.words[HEAD] = record.address
+            if len(chain) >= CHAIN_LENGTH:
+                chain[CHAIN_LENGTH - 2].words[NEXT] = 0
+
+    def chain(self) -> list[Record]:
+        """The records that a call searches."""
+        found: list[Record] = []
+        address = self.words[HEAD]
+        while address:
+            found.append(self.records[address])
+            address = found[-1].words[NEXT]
+        return found
+
+    def clear(self) -> None:
+        """Let the next call ask Python again, whatever its sizes."""
+        with self.lock:
+            self.known.clear()
+            self.words[HEAD] = 0
+
+    def __del__(self) -> None:
+        block, self.words[BLOCK] = self.words[BLOCK], 0
+        if block:
+            _free(block)

@@ -1,0 +1,120 @@
+"""A call as Numba's compiler sees it: dtypes and ranks enter, but no sizes; the programs' view of it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ArrayLeaf:
+    """An array of `ndim` axes; `is_contiguous` where the compiler knows that its rows lie one after another."""
+
+    dtype: str
+    ndim: int
+    is_contiguous: bool = True
+
+
+@dataclass(frozen=True)
+class ScalarLeaf:
+    """A number: a Python one where `is_python`, which takes the dtype of what it meets, else a NumPy one."""
+
+    dtype: str
+    is_python: bool
+
+
+@dataclass(frozen=True)
+class Static:
+    """A value that the compiler knows: None, or a static argument."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Node:
+    """A tuple, or a named tuple of class `cls`, of what is in it."""
+
+    cls: type
+    children: tuple[Spec, ...]
+
+
+Leaf = ArrayLeaf | ScalarLeaf
+Spec = ArrayLeaf | ScalarLeaf | Static | Node
+
+
+@dataclass(frozen=True)
+class CallSpec:
+    """The arguments of one call: the last of them have keywords; `out` is what results are written to."""
+
+    arguments: tuple[Spec, ...]
+    keywords: tuple[str, ...] = ()
+    out: Spec | None = None
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        return tuple(leaf for spec in self.arguments for leaf in leaves_of(spec))
+
+    def arrange(self, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The positional and the keyword arguments with these leaves in place."""
+        supply = iter(leaves)
+        values = [build(spec, lambda _: next(supply)) for spec in self.arguments]
+        first = len(values) - len(self.keywords)
+        return tuple(values[:first]), dict(zip(self.keywords, values[first:]))
+
+
+@dataclass(frozen=True)
+class Output:
+    """A result: a number where `is_scalar`, else a fresh contiguous array of `ndim` axes."""
+
+    dtype: str
+    ndim: int
+    is_scalar: bool
+
+    def __str__(self) -> str:
+        return f"a {self.dtype} number" if self.is_scalar else f"a {self.ndim}-d array of {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a call gives: `tree` is a position in `outputs`, None, or the class and the items of a tuple."""
+
+    outputs: tuple[Output, ...]
+    tree: Any
+
+
+def leaves_of(spec: Spec) -> Iterator[Leaf]:
+    """The arrays and numbers in a nesting, in order."""
+    if isinstance(spec, Node):
+        for child in spec.children:
+            yield from leaves_of(child)
+    elif not isinstance(spec, Static):
+        yield spec
+
+
+def build(spec: Spec, leaf: Callable[[Leaf], Any]) -> Any:
+    """The nesting with `leaf(spec)` at each array and number, from the first to the last.
+
+    >>> build(Node(tuple, (ArrayLeaf("float64", 1), Static(None))), lambda spec: spec.dtype)
+    ('float64', None)
+    """
+    if isinstance(spec, Node):
+        return make_tuple(spec.cls, [build(child, leaf) for child in spec.children])
+    if isinstance(spec, Static):
+        return spec.value
+    return leaf(spec)
+
+
+def make_tuple(cls: type, items: Sequence[Any]) -> Any:
+    """A tuple, or a named tuple, of these items."""
+    return tuple(items) if cls is tuple else cls(*items)
+
+
+def example(leaf: Leaf, shape: tuple[int, ...]) -> Any:
+    """Something of this type to trace with; an array of any shape takes the memory of one element."""
+    dtype = np.dtype(leaf.dtype)
+    if isinstance(leaf, ArrayLeaf):
+        return np.broadcast_to(np.ones((), dtype), shape)
+    return dtype.type(1).item() if leaf.is_python else dtype.type(1)
