@@ -200,16 +200,43 @@ class Transformed(entry.Callable):
 
     @functools.cached_property
     def _numba_type_(self) -> Any:
-        """Numba asks objects that it does not know for this: it makes the function callable inside `@njit`."""
+        """What Numba asks an object for that it does not know: the function can be called inside `@njit`."""
         from tracejit.interop import numba_type
 
-        path = getattr(self, "__qualname__", self._name)
-        is_known = find_by_name(self.__module__, path) is self
-        return numba_type(self, self._name, (self.__module__, path) if is_known else None)
+        return numba_type(self, self._name, self._global_name())
+
+    def _global_name(self) -> tuple[str, str] | None:
+        """Module and dotted name under which every process finds this function, if there are any."""
+        if self._origin is not None:
+            owner, attribute = self._origin
+            above = owner._global_name() if isinstance(owner, Transformed) else None
+            return above and (above[0], f"{above[1]}.{attribute}")
+        names = vars(sys.modules[self.__module__]) if self.__module__ in sys.modules else {}
+        named = next((name for name, value in list(names.items()) if value is self), None)
+        path = named or getattr(self, "__qualname__", self._name)
+        return (self.__module__, path) if find_by_name(self.__module__, path) is self else None
 
     def name_of_argument(self, position: int) -> str:
         """What the function calls a positional argument."""
         return self._parameters.name_of(position)
+
+    @property
+    def static_names(self) -> tuple[str, ...]:
+        """Parameters whose values are part of the program."""
+        return self._parameters.statics
+
+    @property
+    def takes_out(self) -> bool:
+        """Does `out=` name arrays for the results? Not where the function has a parameter of that name."""
+        return "out" not in self._parameters.index
+
+    @property
+    def out_path(self) -> tuple[int, ...]:
+        """Which part of the result `out` stands for: the gradients, or all of it."""
+        grad = self._options.grad
+        if grad is None or not (grad.with_value or grad.has_aux):
+            return ()
+        return (1,) if grad.with_value else (0,)
 
     def lower(self, *args: Any, **kwargs: Any) -> tuple[Lowered, Call]:
         """The graph of a call, neither compiled nor kept, with its stages; and the call as it was read."""

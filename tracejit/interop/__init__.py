@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 __all__ = ["numba_type"]
@@ -12,7 +13,18 @@ def numba_type(function: Any, name: str, path: tuple[str, str] | None) -> Any:
 
     path: module and dotted name under which another process finds the function, if there are such
     """
-    from tracejit.interop import numba_lowering, numba_types
+    from tracejit.interop import numba_types
 
-    assert numba_lowering, "importing it registers the code of calls"
+    _register()
     return numba_types.TransformedType(function, name, path)
+
+
+@cache
+def _register() -> None:
+    """Let Numba's contexts, which may be compiling at this moment, take up what the modules register."""
+    from numba.core.registry import cpu_target
+
+    from tracejit.interop import numba_lowering as numba_lowering
+
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()

@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.errors import ArgumentError, IndexOutOfBoundsError, UnsupportedError
-from tracejit.interop.records import CONTIGUOUS, Record, Site, make_record
+from tracejit.errors import ArgumentError, IndexOutOfBoundsError, ShapeError, UnsupportedError
+from tracejit.interop import native_text
+from tracejit.interop.records import SHAPES, Record, Site, make_record
 from tracejit.interop.results import describe_result
 from tracejit.interop.signature import ArrayLeaf, CallSpec, Leaf, Result, ScalarLeaf
+from tracejit.ir import ArrayType
 
 _PROCESS = os.urandom(
     8
@@ -114,7 +116,7 @@ def find_record(
 
 
 def run_record(reference: Reference, spec: CallSpec, result: Result, record: int, table: int) -> None:
-    """Run a program that is no single native call; behind the arguments the table has the outputs' addresses."""
+    """Run a program that is no single native call; the addresses of outputs follow the arguments' words."""
     found = _record_at(reference, spec, result, record)
     leaves = list(_leaves_at(spec.leaves, table + 8))
     words = 1 + sum(1 + 2 * _rank(leaf) for leaf in spec.leaves)
@@ -127,7 +129,9 @@ def run_record(reference: Reference, spec: CallSpec, result: Result, record: int
 
 def raise_error(reference: Reference, spec: CallSpec, result: Result, record: int, number: int) -> None:
     """Raise what the status of a call means."""
-    if number < 0:
+    if number == native_text.OUT_OVERLAPS_OUT:
+        raise ArgumentError(f"{reference.name}: two arrays of out share memory", hint="give each its own")
+    if number == native_text.OUT_OF_MEMORY:
         raise MemoryError(f"{reference.name}: there is no memory for temporary arrays")
     check = _record_at(reference, spec, result, record).checks[number - 1]
     raise IndexOutOfBoundsError(
@@ -135,6 +139,19 @@ def raise_error(reference: Reference, spec: CallSpec, result: Result, record: in
         where=check.source.describe() if check.source else None,
         hint="indices must lie in [-size, size)",
     )
+
+
+def raise_shape_error(
+    reference: Reference, spec: CallSpec, result: Result, record: int, number: int, shape: int
+) -> None:
+    """Raise for an array in `out` whose sizes, at the address `shape`, are not those of the output."""
+    outputs = result.outputs
+    ranks = [0 if output.is_scalar else output.ndim for output in outputs]
+    words = (ctypes.c_int64 * sum(ranks)).from_address(ctypes.c_int64.from_address(record + 8 * SHAPES).value)
+    start, rank = sum(ranks[:number]), ranks[number]
+    wanted = ArrayType(tuple(words[start : start + rank]), np.dtype(outputs[number].dtype))
+    given = wanted.with_shape(tuple((ctypes.c_int64 * rank).from_address(shape)))
+    raise ShapeError(f"{reference.name}: out has an array {given}, where the result is {wanted}")
 
 
 def _record_at(reference: Reference, spec: CallSpec, result: Result, address: int) -> Record:
@@ -146,7 +163,7 @@ def _program_of(function: Any, name: str, spec: CallSpec, leaves: Sequence[Any])
     program = function.program_of(*args, **kwargs)
     if not program.is_reusable:
         raise UnsupportedError(
-            f"{name}: it draws random numbers while it is traced, and compiled code runs one trace again and again",
+            f"{name}: it draws random numbers while it is traced, and compiled code runs one trace many times",
             hint="draw the numbers outside, and pass them as an argument",
         )
     return program
@@ -162,8 +179,8 @@ def _check_result(name: str, result: Result, program: Any) -> None:
     expected, given = next(((a, b) for a, b in pairs if a != b), (result.tree, actual.tree))
     raise ArgumentError(
         f"{name}: for these sizes it gives {given}, but its caller was compiled for {expected}",
-        hint="let dtypes and numbers of axes of results not depend on sizes; if the function was changed since "
-        "its caller was compiled with cache=True, delete the files of Numba's cache",
+        hint="results must not change their dtype or number of axes with sizes; where the function was changed "
+        "after its caller was compiled with cache=True, delete the files of Numba's cache",
     )
 
 
@@ -204,15 +221,3 @@ def _view(
         "version": 3,
     }
     return np.asarray(_Memory(interface))
-
-
-__all__ = [
-    "CONTIGUOUS",
-    "Reference",
-    "find_record",
-    "forget",
-    "raise_error",
-    "refer_to",
-    "run_record",
-    "site_of",
-]

@@ -1,4 +1,4 @@
-"""The two functions that compiled callers share, as LLVM text: finding a record by sizes, and running it.
+"""The functions that compiled callers share, as LLVM text: a record is found by sizes, and run.
 
 A record is what `records.py` packs: int64 words, at the positions named there.
 """
@@ -10,12 +10,17 @@ from tracejit.runtime.abi import DATA_OFFSET
 
 FIND = "tracejit_find"
 RUN = "tracejit_run"
+OVERLAPS = "tracejit_overlaps"
+ALLOCATE = "PyMem_RawMalloc"
+FREE = "PyMem_RawFree"
 
+# Statuses that no index check has.
 OUT_OF_MEMORY = -1
+OUT_OVERLAPS_OUT = -2
 
 TEXT = f"""
-declare ptr @PyMem_RawMalloc(i64)
-declare void @PyMem_RawFree(ptr)
+declare ptr @{ALLOCATE}(i64)
+declare void @{FREE}(ptr)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
 ; The record of the site that `cell` points to with these `n` words as its key, or null.
@@ -55,6 +60,61 @@ miss:
   ret ptr null
 }}
 
+; Do the bytes from `low` to `high` share memory with one of `n` ranges (pairs of words), or with an array
+; that the program of the record captured?
+define i1 @{OVERLAPS}(ptr %r, i64 %low, i64 %high, ptr %ranges, i64 %n) {{
+entry:
+  %none = icmp eq i64 %low, %high
+  br i1 %none, label %no, label %inputs
+inputs:
+  %k = phi i64 [ 0, %entry ], [ %k1, %input ]
+  %end = icmp eq i64 %k, %n
+  br i1 %end, label %captured, label %input
+input:
+  %from.at = getelementptr [2 x i64], ptr %ranges, i64 %k
+  %to.at = getelementptr i64, ptr %from.at, i64 1
+  %from = load i64, ptr %from.at, align 8
+  %to = load i64, ptr %to.at, align 8
+  %starts = icmp ult i64 %low, %to
+  %ends = icmp ult i64 %from, %high
+  %empty = icmp eq i64 %from, %to
+  %full = xor i1 %empty, true
+  %meets = and i1 %starts, %ends
+  %shares = and i1 %meets, %full
+  %k1 = add i64 %k, 1
+  br i1 %shares, label %yes, label %inputs
+captured:
+  %count.at = getelementptr i64, ptr %r, i64 {at.CAPTURE_COUNT}
+  %count = load i64, ptr %count.at, align 8
+  %list.at = getelementptr i64, ptr %r, i64 {at.CAPTURES}
+  %list = load ptr, ptr %list.at, align 8
+  br label %captures
+captures:
+  %c = phi i64 [ 0, %captured ], [ %c1, %capture ]
+  %c.end = icmp eq i64 %c, %count
+  br i1 %c.end, label %no, label %capture
+capture:
+  %object.at = getelementptr [3 x i64], ptr %list, i64 %c
+  %first.at = getelementptr i64, ptr %object.at, i64 1
+  %last.at = getelementptr i64, ptr %object.at, i64 2
+  %object = load ptr, ptr %object.at, align 8
+  %first = load i64, ptr %first.at, align 8
+  %last = load i64, ptr %last.at, align 8
+  %base.at = getelementptr i8, ptr %object, i64 {DATA_OFFSET}
+  %base = load i64, ptr %base.at, align 8
+  %c.from = add i64 %base, %first
+  %c.to = add i64 %base, %last
+  %c.starts = icmp ult i64 %low, %c.to
+  %c.ends = icmp ult i64 %c.from, %high
+  %c.shares = and i1 %c.starts, %c.ends
+  %c1 = add i64 %c, 1
+  br i1 %c.shares, label %yes, label %captures
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}}
+
 ; Run the program of a record on `data`: the addresses of inputs and outputs, then two free places.
 ; `strides`, in elements, are those of all axes of all inputs. Returns 0, the number of an index check that
 ; failed, or {OUT_OF_MEMORY} where there is no memory for the workspace.
@@ -89,11 +149,11 @@ measure:
   %fits = icmp sge i64 %length, %size
   br i1 %fits, label %ready, label %enlarge
 enlarge:
-  call void @PyMem_RawFree(ptr %kept)
+  call void @{FREE}(ptr %kept)
   br label %make
 make:
   %room = add i64 %size, 72
-  %made = call ptr @PyMem_RawMalloc(i64 %room)
+  %made = call ptr @{ALLOCATE}(i64 %room)
   %failed = icmp eq ptr %made, null
   br i1 %failed, label %no.memory, label %fresh
 fresh:
@@ -171,7 +231,7 @@ free.if:
   %is.spare = icmp ne ptr %spare, null
   br i1 %is.spare, label %drop, label %done
 drop:
-  call void @PyMem_RawFree(ptr %spare)
+  call void @{FREE}(ptr %spare)
   br label %done
 done:
   %result = load i64, ptr %status, align 8

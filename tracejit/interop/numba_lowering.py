@@ -1,4 +1,4 @@
-"""The code of a call inside a user's compiled function: a record is found by sizes, results are allocated, it runs.
+"""The code of a call inside a user's compiled function: a record is found by sizes, and run on fresh results.
 
 Enters: a call as `numba_types` typed it. Leaves: LLVM instructions in the user's function. Importing this
 module registers it with Numba.
@@ -6,24 +6,23 @@ module registers it with Numba.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
 from numba.core import cgutils, types
-from numba.core.extending import box, lower_builtin, unbox
-from numba.core.imputils import lower_constant
+from numba.core.extending import lower_builtin, unbox
+from numba.core.imputils import lower_constant, lower_getattr_generic
 from numba.core.pythonapi import NativeValue
 from numba.np import numpy_support
 from numba.np.arrayobj import _empty_nd_impl
 
 from tracejit.interop import callbacks, native_text
 from tracejit.interop import records as at
-from tracejit.interop.numba_types import CALL_KEY, CallType, TransformedType
-from tracejit.interop.signature import ArrayLeaf, Leaf, Output, ScalarLeaf
+from tracejit.interop.numba_types import CALL_KEY, CallType, TransformedType, members
+from tracejit.interop.signature import ArrayLeaf, Leaf, Node, Output, Spec, Static
 
 I64 = ir.IntType(64)
 POINTER = ir.PointerType()
@@ -63,6 +62,7 @@ class _Call:
         self.call = call
         self.sig = sig
         self.outputs = call.result.outputs
+        self.owned: list[Callable[[], None]] = []  # give back what an error would leave behind
         library = _shared_library(context.codegen())
         context.active_code_library.add_linking_library(library)
         kept = context.active_code_library.__dict__.setdefault("_tracejit_functions", [])
@@ -72,33 +72,58 @@ class _Call:
             context.add_dynamic_addr(builder, id(call.function_type.function), info=call.reference.name)
 
     def emit(self, args: Sequence[Any]) -> Any:
-        leaves = [leaf for t, value in zip(self.sig.args[1:], args) for leaf in self.flatten(t, value)]
+        types_of_args = self.sig.args[1:]
+        specs = self.call.spec.arguments
+        leaves = [
+            leaf
+            for spec, t, value in zip(specs, types_of_args, args)
+            for leaf in self.flatten(spec, t, value)
+        ]
+        outs = self.given(types_of_args[-1], args[-1]) if self.call.given else {}
         record = self.find(leaves)
-        buffers = self.allocate(record)
-        self.run(record, leaves, [data for data, _ in buffers])
-        values = [self.load(output, data, array) for output, (data, array) in zip(self.outputs, buffers)]
+        buffers = self.allocate(record, outs)
+        copies = self.separate(record, leaves, buffers, outs)
+        places = {k: self.builder.load(place, typ=POINTER) for k, place in copies.items()}
+        self.run(record, leaves, [places.get(k, data) for k, (data, _) in enumerate(buffers)])
+        self.copy_back(buffers, copies)
+        values = [self.load(output, *buffer) for output, buffer in zip(self.outputs, buffers)]
+        for k, (numba_type, _) in outs.items():
+            self.context.nrt.incref(self.builder, numba_type, values[k])
         return self.build(self.sig.return_type, self.call.result.tree, values)
 
     # --- arguments ------------------------------------------------------------------------------------------
 
-    def flatten(self, numba_type: Any, value: Any) -> list[_Leaf]:
+    def flatten(self, spec: Spec, numba_type: Any, value: Any) -> list[_Leaf]:
         """The arrays and numbers in an argument."""
-        if isinstance(numba_type, types.BaseTuple):
-            items = cgutils.unpack_tuple(self.builder, value, len(numba_type))
-            return [leaf for t, item in zip(numba_type, items) for leaf in self.flatten(t, item)]
-        if isinstance(numba_type, types.NoneType):
+        if isinstance(spec, Static):
             return []
-        if isinstance(numba_type, types.Array):
+        if isinstance(spec, Node):
+            items = cgutils.unpack_tuple(self.builder, value, len(spec.children))
+            inner = zip(spec.children, members(numba_type), items)
+            return [leaf for triple in inner for leaf in self.flatten(*triple)]
+        if isinstance(spec, ArrayLeaf):
             array = self.context.make_array(numba_type)(self.context, self.builder, value)
-            shape = cgutils.unpack_tuple(self.builder, array.shape, numba_type.ndim)
-            strides = cgutils.unpack_tuple(self.builder, array.strides, numba_type.ndim)
-            dtype = str(numpy_support.as_dtype(numba_type.dtype))
-            kind = ArrayLeaf(dtype, numba_type.ndim, numba_type.layout == "C")
-            return [_Leaf(kind, array.data, shape, strides)]
+            shape = cgutils.unpack_tuple(self.builder, array.shape, spec.ndim)
+            strides = cgutils.unpack_tuple(self.builder, array.strides, spec.ndim)
+            return [_Leaf(spec, array.data, shape, strides)]
         model = self.context.data_model_manager[numba_type]
         data = cgutils.alloca_once(self.builder, model.get_data_type())
         self.builder.store(model.as_data(self.builder, value), data)
-        return [_Leaf(ScalarLeaf("", True), data, (), ())]
+        return [_Leaf(spec, data, (), ())]
+
+    def given(self, numba_type: Any, value: Any) -> dict[int, tuple[Any, Any]]:
+        """The arrays in `out` with their types, by output."""
+        found: list[tuple[Any, Any]] = []
+
+        def collect(t: Any, v: Any) -> None:
+            if isinstance(t, types.BaseTuple):
+                for child, item in zip(members(t), cgutils.unpack_tuple(self.builder, v, len(t))):
+                    collect(child, item)
+            elif isinstance(t, types.Array):
+                found.append((t, self.context.make_array(t)(self.context, self.builder, v)))
+
+        collect(numba_type, value)
+        return dict(zip(self.call.given, found))
 
     def layout_of(self, leaf: _Leaf) -> Any:
         """Whether an array is contiguous, where only the running code can know."""
@@ -131,7 +156,7 @@ class _Call:
             if isinstance(leaf.kind, ArrayLeaf) and not leaf.kind.is_contiguous:
                 words.append(self.layout_of(leaf))
         key = self.table(words)
-        cell = cgutils.add_global_variable(builder.module, POINTER, "tracejit.cell")
+        cell: Any = cgutils.add_global_variable(builder.module, POINTER, "tracejit.cell")
         cell.linkage = "internal"
         cell.initializer = ir.Constant(POINTER, None)
         count = self.integer(len(words))
@@ -155,22 +180,123 @@ class _Call:
 
     # --- running --------------------------------------------------------------------------------------------
 
-    def allocate(self, record: Any) -> list[tuple[Any, Any]]:
+    def allocate(self, record: Any, outs: Mapping[int, tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         """Room for every output: the address of its data, and the array if it is one."""
         shapes = self.builder.inttoptr(self.word(record, at.SHAPES), POINTER)
         buffers: list[tuple[Any, Any]] = []
         start = 0
-        for output in self.outputs:
+        for k, output in enumerate(self.outputs):
             dtype = numpy_support.from_dtype(np.dtype(output.dtype))
             if output.is_scalar:
                 data = cgutils.alloca_once(self.builder, self.context.get_data_type(dtype))
                 buffers.append((data, None))
                 continue
             sizes = [self.word(shapes, start + k) for k in range(output.ndim)]
-            array = _empty_nd_impl(self.context, self.builder, types.Array(dtype, output.ndim, "C"), sizes)
-            buffers.append((array.data, array))
             start += output.ndim
+            if k in outs:
+                array = outs[k][1]
+                self.check_shape(record, k, array, sizes)
+            else:
+                kind = types.Array(dtype, output.ndim, "C")
+                array = _empty_nd_impl(self.context, self.builder, kind, sizes)
+                self.owned.append(partial(self.release, kind, array))
+            buffers.append((array.data, array))
         return buffers
+
+    def check_shape(self, record: Any, number: int, array: Any, sizes: Sequence[Any]) -> None:
+        """Raise where an array of the caller has not the sizes of the output."""
+        builder = self.builder
+        differs: Any = ir.Constant(ir.IntType(1), 0)
+        shape = cgutils.unpack_tuple(builder, array.shape, len(sizes))
+        for size, wanted in zip(shape, sizes):
+            differs = builder.or_(differs, builder.icmp_signed("!=", size, wanted))
+        with builder.if_then(differs, likely=False):
+            table = builder.ptrtoint(self.table(shape), I64)
+            self.ask("raise_shape_error", (builder.ptrtoint(record, I64), self.integer(number), table))
+
+    def extent(self, kind: Any, data: Any, shape: Sequence[Any], strides: Sequence[Any]) -> list[Any]:
+        """Where the elements of an array start and end."""
+        builder = self.builder
+        zero = self.integer(0)
+        low = high = builder.ptrtoint(data, I64)
+        itemsize = self.integer(np.dtype(kind.dtype).itemsize)
+        is_empty: Any = ir.Constant(ir.IntType(1), 0)
+        if kind.is_contiguous:
+            size: Any = itemsize
+            for n in shape:
+                size = builder.mul(size, n)
+            return [low, builder.add(high, size)]
+        for n, stride in zip(shape, strides):
+            reach = builder.mul(builder.sub(n, self.integer(1)), stride)
+            is_reversed = builder.icmp_signed("<", stride, zero)
+            low = builder.add(low, builder.select(is_reversed, reach, zero))
+            high = builder.add(high, builder.select(is_reversed, zero, reach))
+            is_empty = builder.or_(is_empty, builder.icmp_signed("==", n, zero))
+        return [low, builder.select(is_empty, low, builder.add(high, itemsize))]
+
+    def separate(
+        self,
+        record: Any,
+        leaves: Sequence[_Leaf],
+        buffers: Sequence[tuple[Any, Any]],
+        outs: Mapping[int, tuple[Any, Any]],
+    ) -> dict[int, Any]:
+        """Where to write what goes to arrays of the caller: apart, where these share memory with an input."""
+        builder = self.builder
+        arrays = [leaf for leaf in leaves if isinstance(leaf.kind, ArrayLeaf)]
+        ranges = [x for a in arrays for x in self.extent(a.kind, a.data, a.shape, a.strides)] if outs else []
+        copies: dict[int, Any] = {}
+        for k, (numba_type, array) in outs.items():
+            kind = ArrayLeaf(self.outputs[k].dtype, numba_type.ndim)
+            shape = cgutils.unpack_tuple(builder, array.shape, numba_type.ndim)
+            low, high = self.extent(kind, array.data, shape, ())
+            args = (record, low, high, self.table(ranges), self.integer(len(arrays)))
+            meets = self.shared(native_text.OVERLAPS, ir.IntType(1), args)
+            place = cgutils.alloca_once(builder, POINTER)
+            builder.store(array.data, place)
+            with builder.if_then(meets, likely=False):
+                fresh = self.shared(native_text.ALLOCATE, POINTER, (builder.sub(high, low),))
+                with builder.if_then(cgutils.is_null(builder, fresh), likely=False):
+                    self.fail(record, self.integer(native_text.OUT_OF_MEMORY))
+                builder.store(fresh, place)
+            self.owned.append(partial(self.free_copy, place, array.data))
+            self.check_apart(record, low, high, ranges[2 * len(arrays) :])
+            ranges += [low, high]
+            copies[k] = place
+        return copies
+
+    def check_apart(self, record: Any, low: Any, high: Any, others: Sequence[Any]) -> None:
+        """Raise where an array in `out` shares memory with those before it."""
+        builder = self.builder
+        for other_low, other_high in zip(others[::2], others[1::2]):
+            starts = builder.icmp_unsigned("<", low, other_high)
+            ends = builder.icmp_unsigned("<", other_low, high)
+            with builder.if_then(builder.and_(starts, ends), likely=False):
+                self.fail(record, self.integer(native_text.OUT_OVERLAPS_OUT))
+
+    def copy_back(self, buffers: Sequence[tuple[Any, Any]], copies: Mapping[int, Any]) -> None:
+        """Copy what was computed apart to where the caller wants it."""
+        builder = self.builder
+        for k, place in copies.items():
+            target, array = buffers[k]
+            data = builder.load(place, typ=POINTER)
+            with builder.if_then(self.differ(data, target), likely=False):
+                itemsize = self.integer(np.dtype(self.outputs[k].dtype).itemsize)
+                cgutils.raw_memcpy(builder, target, data, builder.mul(array.nitems, itemsize), 1)
+            self.free_copy(place, target)
+
+    def free_copy(self, place: Any, target: Any) -> None:
+        """Free the memory that `place` points to, unless it is the caller's."""
+        data = self.builder.load(place, typ=POINTER)
+        with self.builder.if_then(self.differ(data, target), likely=False):
+            self.shared(native_text.FREE, ir.VoidType(), (data,))
+
+    def release(self, numba_type: Any, array: Any) -> None:
+        self.context.nrt.decref(self.builder, numba_type, array._getvalue())
+
+    def fail(self, record: Any, status: Any) -> None:
+        """Return from the user's function with the error that a status means."""
+        self.ask("raise_error", (self.builder.ptrtoint(record, I64), status))
 
     def run(self, record: Any, leaves: Sequence[_Leaf], outputs: Sequence[Any]) -> None:
         """Run the program, here or in Python."""
@@ -185,7 +311,7 @@ class _Call:
                 status = self.shared(native_text.RUN, I64, (record, data, strides))
                 failed = builder.icmp_unsigned("!=", status, self.integer(0))
                 with builder.if_then(failed, likely=False):
-                    self.ask("raise_error", (builder.ptrtoint(record, I64), status))
+                    self.fail(record, status)
             with python:
                 words = [
                     self.integer(0),
@@ -229,6 +355,8 @@ class _Call:
             pyapi.decref(returned)
         pyapi.gil_release(gil)
         with builder.if_then(builder.not_(is_good), likely=False):
+            for give_back in self.owned:
+                give_back()
             context.call_conv.return_exc(builder)
         return builder.load(answer, typ=I64)
 
@@ -261,6 +389,11 @@ class _Call:
             self.builder.store(word, self.builder.gep(place, [self.integer(0), self.integer(k)]))
         return place
 
+    def differ(self, a: Any, b: Any) -> Any:
+        """Are two addresses different?"""
+        builder = self.builder
+        return builder.icmp_unsigned("!=", builder.ptrtoint(a, I64), builder.ptrtoint(b, I64))
+
     def word(self, base: Any, position: int) -> Any:
         address = self.builder.gep(base, [self.integer(position)], source_etype=I64)
         return self.builder.load(address, typ=I64)
@@ -277,6 +410,11 @@ class _Call:
 
 @lower_constant(TransformedType)
 def _lower_constant(context: Any, builder: Any, numba_type: Any, value: Any) -> Any:
+    return context.get_dummy_value()
+
+
+@lower_getattr_generic(TransformedType)
+def _lower_variant(context: Any, builder: Any, numba_type: Any, value: Any, attr: str) -> Any:
     return context.get_dummy_value()
 
 

@@ -6,13 +6,14 @@ Importing this module imports Numba and registers the types; `numba_lowering` re
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numba.core import errors, types
-from numba.core.datamodel import models, register_default
-from numba.core.typing import signature
+from numba.core.datamodel import models
+from numba.core.datamodel.registry import register_default
+from numba.core.typing.templates import AttributeTemplate, infer_getattr, signature
 from numba.np import numpy_support
 
 from tracejit.errors import ArgumentError, DTypeError, TracejitError
@@ -35,6 +36,7 @@ class TransformedType(types.Callable, types.Opaque):
         self.function = function
         self.reference = refer_to(function, name, module, qualname)
         self.calls: dict[Any, Any] = {}
+        self.results: dict[CallSpec, Result] = {}
         super().__init__(f"tracejit({name}#{self.reference.number})")
 
     @property
@@ -56,25 +58,56 @@ class TransformedType(types.Callable, types.Opaque):
 
     def _call_type(self, args: tuple[Any, ...], kws: tuple[tuple[str, Any], ...]) -> Any:
         name = self.reference.name
-        places = [self.function.name_of_argument(k) for k in range(len(args))] + [key for key, _ in kws]
-        given = [types.unliteral(t) for t in (*args, *(t for _, t in kws))]
-        specs = tuple(spec_of(t, f"{name}: argument {place}") for t, place in zip(given, places))
-        spec = CallSpec(specs, tuple(key for key, _ in kws))
-        try:
-            result = find_result(self.function, name, spec)
-        except TracejitError:
-            raise
-        except Exception as error:
-            raise ArgumentError(
-                f"{name}: tracing it for arguments of these types failed: {type(error).__name__}: {error}"
-            ) from None
+        keywords = dict(kws)
+        out = keywords.pop("out", None) if self.function.takes_out else None
+        places = [*map(self.function.name_of_argument, range(len(args))), *keywords]
+        given = [*args, *keywords.values()]
+        self._force_literals(given, places)
+        specs = tuple(self._spec_of(t, place) for t, place in zip(given, places))
+        spec = CallSpec(specs, tuple(keywords))
+        result = self._result_of(spec)
+        numba_types = [t if isinstance(s, Static) else types.unliteral(t) for s, t in zip(specs, given)]
+        replaced: dict[int, Any] = {}
+        if out is not None:
+            replaced = outputs_for(out, result, self.function.out_path, f"{name}: out")
+            numba_types.append(out)
+            keywords["out"] = out
         parameters = [
             *(inspect.Parameter(f"_{k}", inspect.Parameter.POSITIONAL_ONLY) for k in range(len(args))),
-            *(inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD) for key, _ in kws),
+            *(inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD) for key in keywords),
         ]
-        call = CallType(self, spec, result)
-        found = signature(type_of_result(result), *given, recvr=call)
+        call = CallType(self, spec, result, tuple(replaced))
+        found = signature(type_of_result(result, replaced), *numba_types, recvr=call)
         return found.replace(pysig=inspect.Signature(parameters))
+
+    def _force_literals(self, given: Sequence[Any], places: Sequence[str]) -> None:
+        """Have Numba compile for the values of static arguments."""
+        statics = self.function.static_names
+        unknown = [k for k, place in enumerate(places) if place in statics and not _is_known(given[k])]
+        if unknown:
+            raise errors.ForceLiteralArg(
+                unknown, fold_arguments=lambda args, kws: (*args, *dict(kws).values())
+            )
+
+    def _spec_of(self, numba_type: Any, place: str) -> Spec:
+        if place in self.function.static_names:
+            return Static(_known_value(numba_type))
+        return spec_of(types.unliteral(numba_type), f"{self.reference.name}: argument {place}")
+
+    def _result_of(self, spec: CallSpec) -> Result:
+        """What a call gives; the function is traced once for arguments of the same types."""
+        if spec not in self.results:
+            name = self.reference.name
+            try:
+                self.results[spec] = find_result(self.function, name, spec)
+            except TracejitError:
+                raise
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}"
+                raise ArgumentError(
+                    f"{name}: tracing it for arguments of these types failed: {what}"
+                ) from None
+        return self.results[spec]
 
     def get_call_signatures(self) -> Any:
         return (), True
@@ -84,13 +117,19 @@ class TransformedType(types.Callable, types.Opaque):
 
 
 class CallType(types.Opaque):
-    """Stands before the arguments of a call, and tells its code what is called and how."""
+    """Stands before the arguments of a call, and tells its code what is called and how.
 
-    def __init__(self, function_type: TransformedType, spec: CallSpec, result: Result) -> None:
+    given: outputs that go to arrays of the caller, in the order in which `out` has these
+    """
+
+    def __init__(
+        self, function_type: TransformedType, spec: CallSpec, result: Result, given: tuple[int, ...]
+    ) -> None:
         self.function_type = function_type
         self.spec = spec
         self.result = result
-        super().__init__(f"call of {function_type.name} with {spec}")
+        self.given = given
+        super().__init__(f"call of {function_type.name} with {spec} into {given}")
 
     @property
     def reference(self) -> Reference:
@@ -101,17 +140,28 @@ register_default(TransformedType)(models.OpaqueModel)
 register_default(CallType)(models.OpaqueModel)
 
 
+@infer_getattr
+class _Variants(AttributeTemplate):
+    """`loss.value` and `loss.grad`."""
+
+    key = TransformedType
+
+    def generic_resolve(self, numba_type: TransformedType, attr: str) -> Any:
+        variant = getattr(numba_type.function, attr, None) if attr in ("value", "grad") else None
+        return getattr(variant, "_numba_type_", None)
+
+
 def _type_of(function: Any) -> TransformedType:
     return function._numba_type_
 
 
 def spec_of(numba_type: Any, what: str) -> Spec:
-    """What an argument of a Numba type is to a trace; `what` names it in the error for one that it cannot be."""
+    """What an argument of a Numba type is to a trace; `what` is its name in errors."""
     if isinstance(numba_type, types.Array):
         return _array_spec(numba_type, what)
     if isinstance(numba_type, types.BaseTuple):
         cls: type = getattr(numba_type, "instance_class", tuple)
-        return Node(cls, tuple(spec_of(t, what) for t in numba_type))
+        return Node(cls, tuple(spec_of(t, what) for t in members(numba_type)))
     if isinstance(numba_type, types.NoneType):
         return Static(None)
     if isinstance(numba_type, (types.Boolean, types.Integer, types.Float)):
@@ -145,14 +195,24 @@ def _numpy_dtype(numba_type: Any, what: str) -> np.dtype[Any]:
         raise DTypeError(f"{what} has dtype {numba_type}, which is not supported") from None
 
 
-def type_of_result(result: Result) -> Any:
-    """The Numba type of a result."""
+def _is_known(numba_type: Any) -> bool:
+    return isinstance(numba_type, (types.Literal, types.NoneType))
+
+
+def _known_value(numba_type: Any) -> Any:
+    return None if isinstance(numba_type, types.NoneType) else numba_type.literal_value
+
+
+def type_of_result(result: Result, replaced: Mapping[int, Any]) -> Any:
+    """The Numba type of a result; `replaced` has the types of arrays that the caller gives."""
 
     def convert(tree: Any) -> Any:
         if tree is None:
             return types.none
         if isinstance(tree, int):
             output = result.outputs[tree]
+            if tree in replaced:
+                return replaced[tree]
             dtype = numpy_support.from_dtype(np.dtype(output.dtype))
             return dtype if output.is_scalar else types.Array(dtype, output.ndim, "C")
         cls, items = tree
@@ -160,3 +220,36 @@ def type_of_result(result: Result) -> Any:
         return types.BaseTuple.from_types(children, None if cls is tuple else cls)
 
     return convert(result.tree)
+
+
+def outputs_for(out: Any, result: Result, path: Sequence[int], what: str) -> dict[int, Any]:
+    """The outputs that go to arrays in `out`, a type nested like the result at `path`, with their types."""
+    tree = result.tree
+    for position in path:
+        tree = tree[1][position]
+    return dict(_matched(out, tree, result, what))
+
+
+def _matched(out: Any, tree: Any, result: Result, what: str) -> Iterator[tuple[int, Any]]:
+    if isinstance(out, types.NoneType):
+        return
+    if isinstance(out, types.BaseTuple) and isinstance(tree, tuple) and len(out) == len(tree[1]):
+        for k, (child, item) in enumerate(zip(members(out), tree[1])):
+            yield from _matched(child, item, result, f"{what}[{k}]")
+        return
+    if not isinstance(out, types.Array) or not isinstance(tree, int):
+        wanted = "an array" if isinstance(tree, int) else f"a tuple of {len(tree[1])}" if tree else "None"
+        raise ArgumentError(f"{what} is {out}, where the result is {wanted}", hint="nest out like the result")
+    output = result.outputs[tree]
+    dtype = _numpy_dtype(out.dtype, what)
+    if str(dtype) != output.dtype or out.ndim != output.ndim:
+        raise ArgumentError(f"{what} is a {out.ndim}-d array of {dtype}, where the result is {output}")
+    if out.layout != "C" or not out.mutable or not out.aligned:
+        flaw = "cannot be written to" if not out.mutable else "is not known to be C-contiguous"
+        raise ArgumentError(f"{what} is an array that {flaw}", hint="give one that np.empty made")
+    yield tree, out
+
+
+def members(numba_type: Any) -> tuple[Any, ...]:
+    """The types in a tuple type."""
+    return tuple(numba_type[k] for k in range(len(numba_type)))

@@ -31,7 +31,11 @@ PICK_COUNT, PICKS = 7, 8  # pairs: position in the table, position in the call's
 STRIDE_COUNT, STRIDES = 9, 10  # pairs: position in the table, position among the strides of all inputs
 DATA_COUNT = 11  # inputs and outputs of a call; behind them come the status word and the workspace
 SHAPES = 12  # sizes of all axes of all outputs
-KEY = 13  # and on: sizes, and layouts where the compiler does not know them
+CAPTURE_COUNT, CAPTURES = (
+    13,
+    14,
+)  # triples: a captured array object, where its elements start and end from there
+KEY = 15  # and on: sizes, and layouts where the compiler does not know them
 
 # Positions of a site's words.
 HEAD = 0  # the first record of the chain
@@ -113,6 +117,8 @@ def native_record(
     record.point(PICKS, picks)
     record.point(STRIDES, strides)
     record.keep += [bound.native, bound.constant_table, list(captures)]
+    words[CAPTURE_COUNT] = len(captures)
+    record.point(CAPTURES, [n for array in captures for n in (id(array), *extent_of(array))])
     record.checks = text.checks
 
 
@@ -138,6 +144,17 @@ def make_record(program: Any, leaves: Sequence[Any], key: Sequence[int], outputs
         native_record(record, executable, bound, program.captures, len(leaves))
         record.program = None
     return record
+
+
+def extent_of(array: np.ndarray[Any, Any]) -> tuple[int, int]:
+    """Where the elements of an array start and end, in bytes from the address of its first one.
+
+    >>> extent_of(np.zeros((2, 3))[::-1])
+    (-24, 24)
+    """
+    low, high = np.lib.array_utils.byte_bounds(array)
+    start = array.__array_interface__["data"][0]
+    return low - start, high - start
 
 
 def is_usable(array: Any, dtype: Any) -> bool:

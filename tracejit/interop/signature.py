@@ -1,4 +1,4 @@
-"""A call as Numba's compiler sees it: dtypes and ranks enter, but no sizes; the programs' view of it leaves."""
+"""A call as Numba's compiler sees it, by dtypes and ranks without sizes, and as programs see it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ArrayLeaf:
-    """An array of `ndim` axes; `is_contiguous` where the compiler knows that its rows lie one after another."""
+    """An array of `ndim` axes; `is_contiguous` where the compiler knows that it is."""
 
     dtype: str
     ndim: int
