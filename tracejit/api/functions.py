@@ -198,6 +198,10 @@ class Transformed(entry.Callable):
         """The program that a call with these arguments runs; found, or made."""
         return self._program_for(self._parameters.read(args, kwargs, self._needed))
 
+    def leaves_of(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """The arguments of a call, with defaults, in the order in which its program takes them."""
+        return self._parameters.read(args, kwargs, self._needed).leaves
+
     @functools.cached_property
     def _numba_type_(self) -> Any:
         """What Numba asks an object for that it does not know: the function can be called inside `@njit`."""

@@ -26,5 +26,6 @@ def _register() -> None:
 
     from tracejit.interop import numba_lowering as numba_lowering
 
-    cpu_target.typing_context.refresh()
-    cpu_target.target_context.refresh()
+    contexts: tuple[Any, ...] = (cpu_target.typing_context, cpu_target.target_context)
+    for context in contexts:
+        context.refresh()

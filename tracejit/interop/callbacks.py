@@ -21,7 +21,7 @@ from tracejit.errors import ArgumentError, IndexOutOfBoundsError, ShapeError, Un
 from tracejit.interop import native_text
 from tracejit.interop.records import SHAPES, Record, Site, make_record
 from tracejit.interop.results import describe_result
-from tracejit.interop.signature import ArrayLeaf, CallSpec, Leaf, Result, ScalarLeaf
+from tracejit.interop.signature import ArrayLeaf, CallSpec, Leaf, Position, Result, ScalarLeaf
 from tracejit.ir import ArrayType
 
 _PROCESS = os.urandom(
@@ -109,7 +109,8 @@ def find_record(
         leaves = list(_leaves_at(spec.leaves, table + 8))
         program = _program_of(function, reference.name, spec, leaves)
         _check_result(reference.name, result, program)
-        record = make_record(program, leaves, words, result.outputs)
+        args, kwargs = spec.arrange([Position(k) for k in range(len(leaves))])
+        record = make_record(program, leaves, function.leaves_of(*args, **kwargs), words)
     site.add(words, record)
     ctypes.c_int64.from_address(ctypes.c_int64.from_address(table).value).value = site.address
     return record.address
@@ -120,7 +121,7 @@ def run_record(reference: Reference, spec: CallSpec, result: Result, record: int
     found = _record_at(reference, spec, result, record)
     leaves = list(_leaves_at(spec.leaves, table + 8))
     words = 1 + sum(1 + 2 * _rank(leaf) for leaf in spec.leaves)
-    outputs = found.program.run([*leaves, *found.program.captures])
+    outputs = found.program.run(found.arrays(leaves))
     for k, (output, kind) in enumerate(zip(outputs, result.outputs)):
         address = ctypes.c_int64.from_address(table + 8 * (words + k)).value
         if output.size:
@@ -163,7 +164,7 @@ def _program_of(function: Any, name: str, spec: CallSpec, leaves: Sequence[Any])
     program = function.program_of(*args, **kwargs)
     if not program.is_reusable:
         raise UnsupportedError(
-            f"{name}: it draws random numbers while it is traced, and compiled code runs one trace many times",
+            f"{name}: it draws random numbers while it is traced, and compiled code runs a trace many times",
             hint="draw the numbers outside, and pass them as an argument",
         )
     return program
@@ -179,8 +180,8 @@ def _check_result(name: str, result: Result, program: Any) -> None:
     expected, given = next(((a, b) for a, b in pairs if a != b), (result.tree, actual.tree))
     raise ArgumentError(
         f"{name}: for these sizes it gives {given}, but its caller was compiled for {expected}",
-        hint="results must not change their dtype or number of axes with sizes; where the function was changed "
-        "after its caller was compiled with cache=True, delete the files of Numba's cache",
+        hint="results must not change their dtype or number of axes with sizes; if the function was changed"
+        " after its caller was compiled with cache=True, delete the files of Numba's cache",
     )
 
 

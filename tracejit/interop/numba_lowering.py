@@ -22,8 +22,9 @@ from numba.np.arrayobj import _empty_nd_impl
 from tracejit.interop import callbacks, native_text
 from tracejit.interop import records as at
 from tracejit.interop.numba_types import CALL_KEY, CallType, TransformedType, members
-from tracejit.interop.signature import ArrayLeaf, Leaf, Node, Output, Spec, Static
+from tracejit.interop.signature import ArrayLeaf, Node, Output, Spec, Static
 
+BIT = ir.IntType(1)
 I64 = ir.IntType(64)
 POINTER = ir.PointerType()
 _CALLBACKS = callbacks.__name__
@@ -46,8 +47,9 @@ def _shared_library(codegen: Any) -> Any:
 class _Leaf:
     """An argument in compiled code: where its data is, its sizes and its strides in bytes."""
 
-    def __init__(self, kind: Leaf, data: Any, shape: Sequence[Any], strides: Sequence[Any]) -> None:
+    def __init__(self, kind: Any, data: Any, shape: Sequence[Any], strides: Sequence[Any]) -> None:
         self.kind = kind
+        self.itemsize = np.dtype(kind.dtype).itemsize
         self.data = data
         self.shape = shape
         self.strides = strides
@@ -65,11 +67,9 @@ class _Call:
         self.owned: list[Callable[[], None]] = []  # give back what an error would leave behind
         library = _shared_library(context.codegen())
         context.active_code_library.add_linking_library(library)
-        kept = context.active_code_library.__dict__.setdefault("_tracejit_functions", [])
-        kept.append(call.function_type.function)
-        if call.reference.path is None:
-            # Another process could not find it: Numba then refuses to keep the code on disk.
-            context.add_dynamic_addr(builder, id(call.function_type.function), info=call.reference.name)
+        # The code lives as long as its library, and what it calls must live as long.
+        kept = context.active_code_library.__dict__.setdefault("_tracejit_calls", [])
+        kept.append((call.function_type.function, call.reference))
 
     def emit(self, args: Sequence[Any]) -> Any:
         types_of_args = self.sig.args[1:]
@@ -125,26 +125,28 @@ class _Call:
         collect(numba_type, value)
         return dict(zip(self.call.given, found))
 
-    def layout_of(self, leaf: _Leaf) -> Any:
-        """Whether an array is contiguous, where only the running code can know."""
+    def is_contiguous(self, leaf: _Leaf) -> Any:
+        """Whether the elements of an array lie one after another: 1 or 0."""
         builder = self.builder
-        itemsize = np.dtype(leaf.kind.dtype).itemsize
-        expected: Any = self.integer(itemsize)
-        fits = ir.Constant(ir.IntType(1), 1)
-        is_empty = ir.Constant(ir.IntType(1), 0)
-        is_whole = builder.icmp_unsigned(
-            "==", builder.and_(builder.ptrtoint(leaf.data, I64), self.integer(itemsize - 1)), self.integer(0)
-        )
+        expected: Any = self.integer(leaf.itemsize)
+        fits: Any = ir.Constant(BIT, 1)
+        is_empty: Any = ir.Constant(BIT, 0)
         for size, stride in reversed(list(zip(leaf.shape, leaf.strides))):
             is_single = builder.icmp_signed("==", size, self.integer(1))
             fits = builder.and_(fits, builder.or_(is_single, builder.icmp_signed("==", stride, expected)))
             is_empty = builder.or_(is_empty, builder.icmp_signed("==", size, self.integer(0)))
-            rest = builder.and_(stride, self.integer(itemsize - 1))
-            is_whole = builder.and_(is_whole, builder.icmp_signed("==", rest, self.integer(0)))
             expected = builder.mul(expected, size)
-        contiguous = builder.or_(fits, is_empty)
-        layout = builder.select(contiguous, self.integer(at.CONTIGUOUS), self.integer(at.STRIDED))
-        return builder.select(is_whole, layout, self.integer(at.UNALIGNED))
+        return builder.zext(builder.or_(fits, is_empty), I64)
+
+    def misaligned(self, arrays: Sequence[_Leaf]) -> Any:
+        """Zero where all addresses and strides are whole numbers of elements; Numba's types do not say so."""
+        builder = self.builder
+        bits: Any = self.integer(0)
+        for leaf in arrays:
+            steps = () if leaf.kind.is_contiguous else leaf.strides
+            for word in (builder.ptrtoint(leaf.data, I64), *steps):
+                bits = builder.or_(bits, builder.and_(word, self.integer(leaf.itemsize - 1)))
+        return bits
 
     # --- finding --------------------------------------------------------------------------------------------
 
@@ -152,9 +154,9 @@ class _Call:
         """The record for these sizes: from the chain, or from Python."""
         builder = self.builder
         words = [n for leaf in leaves for n in leaf.shape]
-        for leaf in leaves:
-            if isinstance(leaf.kind, ArrayLeaf) and not leaf.kind.is_contiguous:
-                words.append(self.layout_of(leaf))
+        arrays = [leaf for leaf in leaves if isinstance(leaf.kind, ArrayLeaf)]
+        words += [self.is_contiguous(leaf) for leaf in arrays if not leaf.kind.is_contiguous]
+        words.append(self.misaligned(arrays))
         key = self.table(words)
         cell: Any = cgutils.add_global_variable(builder.module, POINTER, "tracejit.cell")
         cell.linkage = "internal"
@@ -206,7 +208,7 @@ class _Call:
     def check_shape(self, record: Any, number: int, array: Any, sizes: Sequence[Any]) -> None:
         """Raise where an array of the caller has not the sizes of the output."""
         builder = self.builder
-        differs: Any = ir.Constant(ir.IntType(1), 0)
+        differs: Any = ir.Constant(BIT, 0)
         shape = cgutils.unpack_tuple(builder, array.shape, len(sizes))
         for size, wanted in zip(shape, sizes):
             differs = builder.or_(differs, builder.icmp_signed("!=", size, wanted))
@@ -220,7 +222,7 @@ class _Call:
         zero = self.integer(0)
         low = high = builder.ptrtoint(data, I64)
         itemsize = self.integer(np.dtype(kind.dtype).itemsize)
-        is_empty: Any = ir.Constant(ir.IntType(1), 0)
+        is_empty: Any = ir.Constant(BIT, 0)
         if kind.is_contiguous:
             size: Any = itemsize
             for n in shape:
@@ -251,7 +253,7 @@ class _Call:
             shape = cgutils.unpack_tuple(builder, array.shape, numba_type.ndim)
             low, high = self.extent(kind, array.data, shape, ())
             args = (record, low, high, self.table(ranges), self.integer(len(arrays)))
-            meets = self.shared(native_text.OVERLAPS, ir.IntType(1), args)
+            meets = self.shared(native_text.OVERLAPS, BIT, args)
             place = cgutils.alloca_once(builder, POINTER)
             builder.store(array.data, place)
             with builder.if_then(meets, likely=False):
@@ -325,7 +327,7 @@ class _Call:
         """Strides in elements; those of a contiguous array are not read."""
         if not isinstance(leaf.kind, ArrayLeaf) or leaf.kind.is_contiguous:
             return [self.integer(0)] * len(leaf.shape)
-        shift = self.integer(np.dtype(leaf.kind.dtype).itemsize.bit_length() - 1)
+        shift = self.integer(leaf.itemsize.bit_length() - 1)
         return [self.builder.ashr(stride, shift) for stride in leaf.strides]
 
     def ask(self, name: str, numbers: Sequence[Any], convert: Callable[[Any, Any], Any] | None = None) -> Any:
@@ -340,8 +342,9 @@ class _Call:
         with builder.if_then(cgutils.is_not_null(builder, module)):
             callee = pyapi.object_getattr_string(module, name)
             with builder.if_then(cgutils.is_not_null(builder, callee)):
-                fixed = (self.call.reference, self.call.spec, self.call.result)
-                objects = [pyapi.unserialize(pyapi.serialize_object(x)) for x in fixed]
+                fixed = (self.call.spec, self.call.result)
+                objects = [self.reference(pyapi)]
+                objects += [pyapi.unserialize(pyapi.serialize_object(x)) for x in fixed]
                 objects += [pyapi.long_from_longlong(x) for x in numbers]
                 builder.store(pyapi.call_function_objargs(callee, objects), target)
                 for it in (*objects, callee):
@@ -359,6 +362,16 @@ class _Call:
                 give_back()
             context.call_conv.return_exc(builder)
         return builder.load(answer, typ=I64)
+
+    def reference(self, pyapi: Any) -> Any:
+        """The reference to the function, as a Python object."""
+        reference = self.call.reference
+        if reference.path is not None:
+            return pyapi.unserialize(pyapi.serialize_object(reference))
+        # No other process can find the function: code with an address in it is not kept on disk by Numba.
+        address = self.context.add_dynamic_addr(self.builder, id(reference), info=reference.name)
+        pyapi.incref(address)
+        return address
 
     # --- results --------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.codegen.program import Segment
-from tracejit.interop.signature import CallSpec, Output
+from tracejit.interop.signature import CallSpec, Output, Position
 from tracejit.runtime.executable import WORKSPACE_KEPT as WORKSPACE_KEPT
 from tracejit.runtime.executable import Bound, Executable
 
@@ -35,15 +35,13 @@ CAPTURE_COUNT, CAPTURES = (
     13,
     14,
 )  # triples: a captured array object, where its elements start and end from there
-KEY = 15  # and on: sizes, and layouts where the compiler does not know them
+KEY = 15  # and on: sizes, what the compiler does not know of layouts, and whether something is misaligned
 
 # Positions of a site's words.
 HEAD = 0  # the first record of the chain
 BLOCK = 1  # memory for a workspace that no call uses, its size in front; or 0
 
 CHAIN_LENGTH = 32  # records that a call searches before it asks Python
-
-STRIDED, CONTIGUOUS, UNALIGNED = 0, 1, 2  # layouts, as a key has them
 
 _free = ctypes.pythonapi.PyMem_RawFree
 _free.argtypes = [ctypes.c_void_p]
@@ -53,18 +51,22 @@ _free.restype = None
 class Record:
     """One program for one set of sizes, at `address`.
 
+    inputs: of the program, in order: the position of a leaf of the call, or an array
+    program: what Python runs where the code cannot run alone
     keep: whatever the words point to
     checks: the index checks of the program, by number
-    program: what Python runs where the code cannot run alone
     """
 
-    def __init__(self, key: Sequence[int], shapes: Sequence[int], program: Any) -> None:
+    def __init__(
+        self, key: Sequence[int], shapes: Sequence[int], inputs: Sequence[Any], program: Any
+    ) -> None:
+        self.inputs = inputs
+        self.program = program
         self.keep: list[Any] = []
+        self.checks: tuple[Any, ...] = ()
         self.words = (ctypes.c_int64 * (KEY + len(key)))()
         self.words[KEY:] = key
         self.address = ctypes.addressof(self.words)
-        self.checks: tuple[Any, ...] = ()
-        self.program = program
         self.point(SHAPES, shapes)
 
     def point(self, position: int, numbers: Sequence[int]) -> None:
@@ -73,53 +75,57 @@ class Record:
         self.keep.append(table)
         self.words[position] = ctypes.addressof(table)
 
+    def arrays(self, leaves: Sequence[Any]) -> list[Any]:
+        """What the program is run on in a call with these leaves."""
+        return [leaves[x.number] if isinstance(x, Position) else x for x in self.inputs]
 
-def native_record(
-    record: Record, executable: Executable, bound: Bound, captures: Sequence[Any], num_leaves: int
-) -> None:
+
+def fill_native(record: Record, executable: Executable, bound: Bound, leaves: Sequence[Any]) -> None:
     """Fill in what a program needs that is one native call."""
     assert bound.native is not None
     text, words = bound.text, record.words
-    num_inputs = num_leaves + len(captures)
-    outputs = executable.program.outputs
-    handle = {v: k for k, v in enumerate((*executable.program.inputs, *outputs))}
-    data_count = num_leaves + len(outputs)
-    rank = [len(v.type.shape) for v in executable.program.inputs]
+    fixed = [x for x in record.inputs if not isinstance(x, Position)]
+    first_axis = [sum(np.ndim(x) for x in leaves[:k]) for k in range(len(leaves))]
+    # Where each array of the program is: the number of its address in a call's data, or the array itself.
+    outputs = range(len(leaves), len(leaves) + len(executable.program.outputs))
+    variables = (*executable.program.inputs, *executable.program.outputs)
+    places = [x.number if isinstance(x, Position) else x for x in record.inputs]
+    place_of = dict(zip(variables, (*places, *outputs), strict=True))
+    status, workspace = outputs.stop, outputs.stop + 1
     template = [0] * (1 + text.dynamic)
     picks: list[int] = []
     strides: list[int] = []
     for place, slot in enumerate(text.slots[: text.dynamic], start=1):
         if slot[0] == "status":
-            picks += (place, data_count)
-        elif slot[0] == "workspace":
-            picks += (place, data_count + 1)
+            picks += (place, status)
+            continue
+        if slot[0] == "workspace":
+            picks += (place, workspace)
+            continue
+        where = place_of[slot[1].var]
+        if slot[0] == "array" and isinstance(where, int):
+            picks += (place, where)
         elif slot[0] == "array":
-            number = handle[slot[1].var]
-            if num_leaves <= number < num_inputs:
-                template[place] = id(captures[number - num_leaves])
-            else:
-                picks += (place, number if number < num_leaves else number - len(captures))
+            template[place] = id(where)
+        elif isinstance(where, int):
+            strides += (place, first_axis[where] + slot[2])
         else:
-            number, axis = handle[slot[1].var], slot[2]
-            if number < num_leaves:
-                strides += (place, sum(rank[:number]) + axis)
-            else:
-                array = captures[number - num_leaves]
-                template[place] = array.strides[axis] // array.itemsize
+            template[place] = where.strides[slot[2]] // where.itemsize
     table = [*template, *np.frombuffer(bound.fixed, np.int64).tolist()]
     words[ENTRY] = bound.native.address
     words[CONSTANTS] = bound.constants
     words[WORKSPACE_BYTES] = executable.program.workspace
     words[TABLE_WORDS] = len(table)
     words[PICK_COUNT], words[STRIDE_COUNT] = len(picks) // 2, len(strides) // 2
-    words[DATA_COUNT] = data_count
+    words[DATA_COUNT] = outputs.stop
+    words[CAPTURE_COUNT] = len(fixed)
     record.point(TEMPLATE, table)
     record.point(PICKS, picks)
     record.point(STRIDES, strides)
-    record.keep += [bound.native, bound.constant_table, list(captures)]
-    words[CAPTURE_COUNT] = len(captures)
-    record.point(CAPTURES, [n for array in captures for n in (id(array), *extent_of(array))])
+    record.point(CAPTURES, [n for array in fixed for n in (id(array), *extent_of(array))])
+    record.keep += [bound.native, bound.constant_table]
     record.checks = text.checks
+    record.program = None
 
 
 def is_one_native_call(executable: Any) -> bool:
@@ -130,19 +136,24 @@ def is_one_native_call(executable: Any) -> bool:
     return len(calls) == 1 and isinstance(calls[0], Segment)
 
 
-def make_record(program: Any, leaves: Sequence[Any], key: Sequence[int], outputs: Sequence[Output]) -> Record:
-    """The record of a program, for leaves like these."""
+def make_record(program: Any, leaves: Sequence[Any], order: Sequence[Any], key: Sequence[int]) -> Record:
+    """The record of a program, for leaves like these.
+
+    order: inputs of the program before the captured arrays: the position of a leaf, or a default value
+    """
     executable = program.run
     shapes = [n for shape in executable._shapes for n in shape]
-    record = Record(key, shapes, program)
-    arrays = [*(np.asarray(x) for x in leaves), *program.captures]
+    inputs = [
+        x if isinstance(x, Position) else np.asarray(x, dtype) for x, dtype in zip(order, executable._dtypes)
+    ]
+    record = Record(key, shapes, [*inputs, *program.captures], program)
+    arrays = [np.asarray(x) for x in record.arrays(leaves)]
     if is_one_native_call(executable) and all(map(is_usable, arrays, executable._dtypes)):
         layout = tuple(bool(x.flags.c_contiguous) for x in arrays)
         bound = executable.bound.get(layout)
         if bound is None:
             bound = executable.bound[layout] = executable.bind(layout)
-        native_record(record, executable, bound, program.captures, len(leaves))
-        record.program = None
+        fill_native(record, executable, bound, leaves)
     return record
 
 

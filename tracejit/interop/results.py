@@ -14,18 +14,11 @@ import numpy as np
 
 from tracejit.errors import ArgumentError, TracejitError
 from tracejit.frontend import find_roots
-from tracejit.interop.signature import ArrayLeaf, CallSpec, Leaf, Output, Result, example
+from tracejit.interop.signature import ArrayLeaf, CallSpec, Leaf, Output, Position, Result, example
 from tracejit.ir import ArrayType
 
 EQUAL_SIZES = (8, 16, 3, 2, 1, 64, 256)
 MAX_TRIALS = 100
-
-
-class _Place:
-    """Stands for one output while the user's result is put together."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
 
 
 def find_result(function: Any, name: str, spec: CallSpec) -> Result:
@@ -55,12 +48,12 @@ def describe_result(
     outputs = tuple(
         Output(str(t.dtype), t.rank, not t.rank and k not in zero_dims) for k, t in enumerate(types)
     )
-    tree = finish([_Place(k) for k in range(len(outputs))])
+    tree = finish([Position(k) for k in range(len(outputs))])
     return Result(outputs, _tree_of(tree, name))
 
 
 def _tree_of(value: Any, name: str) -> Any:
-    if isinstance(value, _Place):
+    if isinstance(value, Position):
         return value.number
     if value is None:
         return None

@@ -65,6 +65,13 @@ class CallSpec:
         return tuple(values[:first]), dict(zip(self.keywords, values[first:]))
 
 
+class Position:
+    """Stands for the leaf of a call that has this number, or for an output."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
 @dataclass(frozen=True)
 class Output:
     """A result: a number where `is_scalar`, else a fresh contiguous array of `ndim` axes."""
