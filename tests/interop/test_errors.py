@@ -172,3 +172,21 @@ def test_a_static_argument_must_be_known() -> None:
 
     with pytest.raises(TypingError, match="Cannot request literal type"):
         inside(np.ones(3))
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_an_error_in_a_parallel_loop_reaches_the_caller(backwards: bool) -> None:
+    @numba.njit(parallel=True)
+    def inside(x: Any, index: Any) -> Any:
+        result = np.zeros(len(index))
+        for k in numba.prange(len(index)):
+            result[k] = pick(x, index[k : k + 1])[0]
+        return result
+
+    x, index = np.arange(10.0), np.arange(20)
+    if backwards:
+        index = index[::-1].copy()
+    for _ in range(3):
+        with pytest.raises(tj.IndexOutOfBoundsError, match="outside an axis of size 10"):
+            inside(x, index)
+    np.testing.assert_array_equal(inside(x, np.arange(10)), 2 * x)

@@ -6,11 +6,13 @@ Compiled code finds these functions by their names, so it may be kept on disk by
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
 import os
+import sys
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -90,9 +92,49 @@ def forget(function: Any) -> None:
         site.clear()
 
 
+# --- threads without Python ---------------------------------------------------------------------------------
+
+
+class _Late:
+    """Raises an error when it is asked whether it is true."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __bool__(self) -> bool:
+        _late.clear()
+        raise self.error
+
+
+_late: list[_Late] = []  # the error that waits for the main thread
+_add_pending_call = ctypes.pythonapi.Py_AddPendingCall
+_add_pending_call.argtypes = [ctypes.c_void_p, ctypes.py_object]
+
+
+def _reaches_python(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let an error of a thread of `prange` reach the user: Numba forgets what such a thread raises.
+
+    The main thread raises it as soon as it runs Python again, which is when the parallel loop has ended.
+    """
+
+    @functools.wraps(function)
+    def guarded(*args: Any) -> Any:
+        try:
+            return function(*args)
+        except BaseException as error:
+            if sys._getframe().f_back is None and not _late:
+                _late.append(_Late(error))
+                # A pending call runs a C function of one argument, and raises what that raised.
+                _add_pending_call(ctypes.cast(ctypes.pythonapi.PyObject_IsTrue, ctypes.c_void_p), _late[0])
+            raise
+
+    return guarded
+
+
 # --- called by compiled code --------------------------------------------------------------------------------
 
 
+@_reaches_python
 def find_record(
     reference: Reference, spec: CallSpec, result: Result, table: int, key: int, count: int
 ) -> int:
@@ -116,6 +158,7 @@ def find_record(
     return record.address
 
 
+@_reaches_python
 def run_record(reference: Reference, spec: CallSpec, result: Result, record: int, table: int) -> None:
     """Run a program that is no single native call; the addresses of outputs follow the arguments' words."""
     found = _record_at(reference, spec, result, record)
@@ -128,6 +171,7 @@ def run_record(reference: Reference, spec: CallSpec, result: Result, record: int
             _view(address, np.dtype(kind.dtype), output.shape)[...] = output
 
 
+@_reaches_python
 def raise_error(reference: Reference, spec: CallSpec, result: Result, record: int, number: int) -> None:
     """Raise what the status of a call means."""
     if number == native_text.OUT_OVERLAPS_OUT:
@@ -142,6 +186,7 @@ def raise_error(reference: Reference, spec: CallSpec, result: Result, record: in
     )
 
 
+@_reaches_python
 def raise_shape_error(
     reference: Reference, spec: CallSpec, result: Result, record: int, number: int, shape: int
 ) -> None:
