@@ -32,7 +32,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("compile",),
     ("interop",),
     ("api",),
-    ("nn", "inspection", "drawing", "comparison", "check", "cfunc"),
+    ("nn", "inspection", "drawing", "comparison", "check", "c_function"),
     ("__init__",),
     ("__main__",),
 ]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tracejit.api import stop_gradient as stop_gradient
     from tracejit.api import value_and_grad as value_and_grad
     from tracejit.api import vjp as vjp
+    from tracejit.c_function import CFunction as CFunction
+    from tracejit.c_function import cfunc as cfunc
     from tracejit.check import check_grads as check_grads
     from tracejit.comparison import compare as compare
     from tracejit.drawing import draw as draw
@@ -56,6 +58,7 @@ _PLACES = {
         "tracejit.errors",
     ),
     **dict.fromkeys(("CacheInfo", "cache_clear", "cache_info"), "tracejit.runtime"),
+    **dict.fromkeys(("CFunction", "cfunc"), "tracejit.c_function"),
     "check_grads": "tracejit.check",
     "compare": "tracejit.comparison",
     "draw": "tracejit.drawing",
@@ -65,6 +68,7 @@ _PLACES = {
 
 __all__ = [
     "ArgumentError",
+    "CFunction",
     "CacheInfo",
     "CacheWarning",
     "DTypeError",
@@ -76,6 +80,7 @@ __all__ = [
     "UnsupportedError",
     "cache_clear",
     "cache_info",
+    "cfunc",
     "check_grads",
     "compare",
     "draw",

@@ -86,6 +86,25 @@ def site_of(function: Any, spec: CallSpec, result: Result) -> Site:
         return sites[spec, result]
 
 
+def c_record(function: Any, name: str, spec: CallSpec, leaves: Sequence[Any]) -> tuple[Result, Record]:
+    """What a call with these leaves gives, and the record of its program, alone on a site of its own."""
+    program = _program_of(function, name, spec, leaves)
+    types = [atom.type for atom in program.run.program.schedule.graph.outputs]
+    result = describe_result(types, program.zero_dims, program.finish, name)
+    record = _record_for(function, spec, program, leaves, ())
+    site = Site(spec, result.outputs)
+    site.add((), record)
+    record.keep.append(site)  # which holds the workspace
+    return result, record
+
+
+def _record_for(
+    function: Any, spec: CallSpec, program: Any, leaves: Sequence[Any], key: tuple[int, ...]
+) -> Record:
+    args, kwargs = spec.arrange([Position(k) for k in range(len(leaves))])
+    return make_record(program, leaves, function.leaves_of(*args, **kwargs), key)
+
+
 def forget(function: Any) -> None:
     """Let every compiled caller of `function` ask again at its next call."""
     for site in list(_sites.get(function, {}).values()):
@@ -151,8 +170,7 @@ def find_record(
         leaves = list(_leaves_at(spec.leaves, table + 8))
         program = _program_of(function, reference.name, spec, leaves)
         _check_result(reference.name, result, program)
-        args, kwargs = spec.arrange([Position(k) for k in range(len(leaves))])
-        record = make_record(program, leaves, function.leaves_of(*args, **kwargs), words)
+        record = _record_for(function, spec, program, leaves, words)
     site.add(words, record)
     ctypes.c_int64.from_address(ctypes.c_int64.from_address(table).value).value = site.address
     return record.address
