@@ -103,9 +103,10 @@ def test_float32_results_are_widened() -> None:
 
 def test_an_index_out_of_range_is_nan() -> None:
     table = np.arange(4.0)
-    c = tj.cfunc(lambda x: np.take(table, x.astype(int)) * 1.0, 1.0)
-    assert c.ctypes(3.0) == 3.0
-    assert math.isnan(c.ctypes(7.0))
+    c = tj.cfunc(lambda x, t: t[x.astype(int)] * 1.0, 1.0, user_data=table)
+    address = ctypes.c_void_p(table.ctypes.data)
+    assert c.ctypes(3.0, address) == 3.0
+    assert math.isnan(c.ctypes(7.0, address))
 
 
 def test_the_code_lives_as_long_as_any_way_to_call_it() -> None:
