@@ -19,6 +19,7 @@ from numba.core.pythonapi import NativeValue
 from numba.np import numpy_support
 from numba.np.arrayobj import _empty_nd_impl
 
+from tracejit.codegen.loops import CONTIGUOUS, SCATTERED
 from tracejit.interop import callbacks, native_text
 from tracejit.interop import records as at
 from tracejit.interop.numba_types import CALL_KEY, CallType, TransformedType, members
@@ -125,10 +126,10 @@ class _Call:
         collect(numba_type, value)
         return dict(zip(self.call.given, found))
 
-    def is_contiguous(self, leaf: _Leaf) -> Any:
-        """Whether the elements of an array lie one after another: 1 or 0."""
+    def layout_of(self, leaf: _Leaf) -> Any:
+        """What `runtime.executable.layout_of` says of an array."""
         builder = self.builder
-        expected: Any = self.integer(leaf.itemsize)
+        itemsize = expected = self.integer(leaf.itemsize)
         fits: Any = ir.Constant(BIT, 1)
         is_empty: Any = ir.Constant(BIT, 0)
         for size, stride in reversed(list(zip(leaf.shape, leaf.strides))):
@@ -136,7 +137,12 @@ class _Call:
             fits = builder.and_(fits, builder.or_(is_single, builder.icmp_signed("==", stride, expected)))
             is_empty = builder.or_(is_empty, builder.icmp_signed("==", size, self.integer(0)))
             expected = builder.mul(expected, size)
-        return builder.zext(builder.or_(fits, is_empty), I64)
+        layout: Any = self.integer(SCATTERED)
+        for axis, (size, stride) in enumerate(zip(leaf.shape, leaf.strides)):
+            is_long = builder.icmp_signed(">", size, self.integer(1))
+            is_dense = builder.and_(is_long, builder.icmp_signed("==", stride, itemsize))
+            layout = builder.select(is_dense, self.integer(axis), layout)
+        return builder.select(builder.or_(fits, is_empty), self.integer(CONTIGUOUS), layout)
 
     def misaligned(self, arrays: Sequence[_Leaf]) -> Any:
         """Zero where all addresses and strides are whole numbers of elements; Numba's types do not say so."""
@@ -155,7 +161,7 @@ class _Call:
         builder = self.builder
         words = [n for leaf in leaves for n in leaf.shape]
         arrays = [leaf for leaf in leaves if isinstance(leaf.kind, ArrayLeaf)]
-        words += [self.is_contiguous(leaf) for leaf in arrays if not leaf.kind.is_contiguous]
+        words += [self.layout_of(leaf) for leaf in arrays if not leaf.kind.is_contiguous]
         words.append(self.misaligned(arrays))
         key = self.table(words)
         cell: Any = cgutils.add_global_variable(builder.module, POINTER, "tracejit.cell")

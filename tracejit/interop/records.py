@@ -17,7 +17,7 @@ import numpy as np
 from tracejit.codegen.program import Segment
 from tracejit.interop.signature import CallSpec, Output, Position
 from tracejit.runtime.executable import WORKSPACE_KEPT as WORKSPACE_KEPT
-from tracejit.runtime.executable import Bound, Executable
+from tracejit.runtime.executable import Bound, Executable, layout_of
 
 # Positions of a record's words.
 NEXT = 0  # the next record of the chain
@@ -149,7 +149,7 @@ def make_record(program: Any, leaves: Sequence[Any], order: Sequence[Any], key: 
     record = Record(key, shapes, [*inputs, *program.captures], program)
     arrays = [np.asarray(x) for x in record.arrays(leaves)]
     if is_one_native_call(executable) and all(map(is_usable, arrays, executable._dtypes)):
-        layout = tuple(bool(x.flags.c_contiguous) for x in arrays)
+        layout = tuple(map(layout_of, arrays))
         bound = executable.bound.get(layout)
         if bound is None:
             bound = executable.bound[layout] = executable.bind(layout)
