@@ -196,7 +196,7 @@ class Transformed(entry.Callable):
 
     def program_of(self, *args: Any, **kwargs: Any) -> Program:
         """The program that a call with these arguments runs; found, or made."""
-        return self._program_for(self._parameters.read(args, kwargs, self._needed))
+        return self._program_for(self._parameters.read(args, kwargs, self._needed))[0]
 
     def leaves_of(self, *args: Any, **kwargs: Any) -> list[Any]:
         """The arguments of a call, with defaults, in the order in which its program takes them."""
@@ -232,7 +232,7 @@ class Transformed(entry.Callable):
     @property
     def takes_out(self) -> bool:
         """Does `out=` name arrays for the results? Not where the function has a parameter of that name."""
-        return "out" not in self._parameters.index
+        return not self._parameters.owns_out
 
     @property
     def out_path(self) -> tuple[int, ...]:
