@@ -75,6 +75,11 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "strided": (tj.grad_jit(lambda x: (x * x).sum()), (np.arange(10.0)[::2],)),
     "reversed": (tj.grad_jit(lambda x: (x * np.arange(5)).sum()), (X[::-1],)),
     "Fortran order": (tj.grad_jit(lambda x: (x * x).sum()), (np.asfortranarray(np.ones((3, 4))),)),
+    "a transposed view": (
+        tj.grad_jit(lambda x: (x * x).sum()),
+        (np.ones((4, 3, 2)).transpose(1, 0, 2)[:, :2],),
+    ),
+    "no axis of unit stride": (tj.jit(lambda x: x * 2), (np.ones((6, 8))[::2, ::2],)),
     "read-only": (tj.grad_jit(lambda x: (x * x).sum()), (np.broadcast_to(2.0, (3, 2)),)),
 }
 

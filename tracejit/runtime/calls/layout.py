@@ -111,11 +111,13 @@ NODE = Struct(
     "dims_end",
     "flags",  # of an array, as far as `flag_mask` goes
     "flag_mask",
+    "layout",  # of an array that is not contiguous, in the terms of `executable.layout_of`
     "itemsize",
     "handle",  # where the address goes that code reads the data by
     "cell",  # of a number: two words
     "held",  # 1 where the call itself does not keep the object alive
 )
+UNPLANNED = -3  # a layout that only a copy makes usable
 LAYOUT_FLAGS = C_CONTIGUOUS | ALIGNED
 
 # With `captures`, the address of the list of captured arrays, `expected` is a place in it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tracejit.codegen.loops import SCATTERED
 from tracejit.runtime.calls.assembler import Function, Row
 from tracejit.runtime.calls.code import Code
 from tracejit.runtime.calls.layout import (
@@ -17,6 +18,7 @@ from tracejit.runtime.calls.layout import (
     OVERLAP,
     STRIDES,
     TYPE,
+    UNPLANNED,
     WORD,
     Kind,
     Reach,
@@ -42,15 +44,22 @@ def reach() -> Function:
     return f
 
 
-def whole_strides() -> Function:
-    """Are all strides whole elements?"""
-    f = Code("whole_strides", "object", "ndim", "itemsize")
+def strided_layout() -> Function:
+    """What `executable.layout_of` says of a strided array; UNPLANNED where strides are no whole elements."""
+    f = Code("strided_layout", "object", "ndim", "itemsize")
     begin = f.load("%object", STRIDES)
-    with f.rows(begin, f.add(begin, f.shift("%ndim", 3)), WORD) as stride:
-        rest = f.remainder(stride("value"), "%itemsize")
+    found, axis = f.variable(SCATTERED), f.variable()
+    size = f.variable(f.load("%object", DIMS))
+    with f.rows(begin, f.add(begin, f.shift("%ndim", 3)), WORD) as row:
+        stride = row("value")
+        rest = f.remainder(stride, "%itemsize")
         with f.when(f.differ(rest, 0)):
-            f.exit(0)
-    f.exit(1)
+            f.exit(UNPLANNED)
+        with f.when(f.equal(stride, "%itemsize")), f.when(f.less("1", f.load(size.get()))):
+            found.set(axis.get())
+        size.set(f.add(size.get(), 8))
+        axis.set(f.add(axis.get(), 1))
+    f.exit(found.get())
     return f
 
 
@@ -72,7 +81,8 @@ def fits_array() -> Function:
             f.exit(0)
         size.set(f.add(size.get(), 8))
     with f.when(f.equal(f.mask(flags, LAYOUT_FLAGS), ALIGNED)):
-        f.exit(f.call("whole_strides", "%object", ndim, node("itemsize")))
+        found = f.call("strided_layout", "%object", ndim, node("itemsize"))
+        f.exit(f.as_word(f.equal(found, node("layout"))))
     f.exit(1)
     return f
 
@@ -205,4 +215,4 @@ def is_guarded() -> Function:
     return f
 
 
-FUNCTIONS = (reach, whole_strides, fits_array, fits, match, lie_apart, are_named, hold, watch, is_guarded)
+FUNCTIONS = (reach, strided_layout, fits_array, fits, match, lie_apart, are_named, hold, watch, is_guarded)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tracejit.codegen.loops import CONTIGUOUS
 from tracejit.frontend import Guards
 from tracejit.ir import Graph
 from tracejit.pytree import TreeDef, flatten
@@ -34,7 +35,7 @@ from tracejit.runtime.calls.layout import (
     Step,
     Watch,
 )
-from tracejit.runtime.executable import WORKSPACE_KEPT, Bound, Executable
+from tracejit.runtime.executable import WORKSPACE_KEPT, Bound, Executable, layout_of
 
 MAX_FRAME_BYTES = 64 * 1024  # of the stack that a call may take
 RELEASE_WORK = 50_000  # scalar operations above which other threads may run meanwhile: some 10 us
@@ -155,8 +156,8 @@ class _Planner:
     def plan(self, given: Given) -> Plan:
         if not self.executable.is_one_call or not given.is_complete:
             raise UnplannedError
-        contiguous = [_layout_of(x) for x in (*given.leaves, *self.facts.captures)]
-        bound = self.executable.bound_for(tuple(contiguous))
+        layouts = [_layout_of(x) for x in (*given.leaves, *self.facts.captures)]
+        bound = self.executable.bound_for(tuple(layouts))
         header: dict[str, int] = {"nargs": given.count}
         names = [[self.address(sys.intern(name))] for name in given.names]
         header["names"], header["names_end"] = self.table(names)
@@ -338,7 +339,7 @@ class _Nodes:
         slot, handle = self.planner.reserve(), self.planner.handles[number]
         self.leaf_slots.append(slot)
         if type(leaf) is np.ndarray and leaf.dtype == dtype:
-            flags = layout.LAYOUT_FLAGS if _layout_of(leaf) else layout.ALIGNED
+            flags = layout.LAYOUT_FLAGS if leaf.flags.c_contiguous else layout.ALIGNED
             self._add_array(leaf, flags, layout.LAYOUT_FLAGS, slot=slot, handle=handle, **place)
             return
         cls = type(leaf)
@@ -362,6 +363,7 @@ class _Nodes:
     def _add_array(self, array: Any, flags: int, mask: int, **place: int) -> None:
         dims, dims_end = self.planner.table([array.shape])
         row = {"dims": dims, "dims_end": dims_end, "flags": flags, "flag_mask": mask}
+        row["layout"] = layout_of(array)
         row |= {"descr": self.planner.address(array.dtype), "type": id(np.ndarray), "kind": Kind.ARRAY}
         self.rows.append(NODE.pack(ndim=array.ndim, itemsize=array.itemsize, **row, **place))
 
@@ -373,13 +375,13 @@ class _Mark:
         self.number = number
 
 
-def _layout_of(leaf: Any) -> bool:
-    """Is it contiguous? The layouts of numbers are; those that would be copied are not planned."""
+def _layout_of(leaf: Any) -> int:
+    """Numbers are contiguous; arrays that would be copied are not planned."""
     if not isinstance(leaf, np.ndarray):
-        return True
+        return CONTIGUOUS
     if not leaf.flags.aligned or any(s % leaf.itemsize for s in leaf.strides):
         raise UnplannedError
-    return bool(leaf.flags.c_contiguous)
+    return layout_of(leaf)
 
 
 class _GuardRows:
