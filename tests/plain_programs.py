@@ -94,6 +94,7 @@ def plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     checked = {f"ptr_{short}": _pointer(dtype) for short, dtype in DTYPES.items()}
     monkeypatch.setattr(scalar_library, "plain_namespace", lambda: {**original(), **checked})
     monkeypatch.setattr(executable, "llvm", numba_source)  # the readable source in place of LLVM's
+    monkeypatch.setattr(executable.blas, "is_available", lambda: False)
     monkeypatch.setattr(
         executable, "get_program", lambda source, config, language: (PlainProgram(source), "memory")
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tracejit.codegen.loops import Buffer, CheckIndex, Kernel
+from tracejit.codegen.products import MatrixProduct
 from tracejit.codegen.symbols import Symbols
 
 
@@ -45,6 +46,7 @@ class ProgramText:
     dynamic: how many of them, from the front, change from call to call
     constants: what `fp` holds
     checks: the index checks, in the order of the numbers that they leave in the status word
+    whole: the number of the segment that runs all steps, where there is one
     """
 
     language: Literal["llvm", "numba"]
@@ -53,10 +55,14 @@ class ProgramText:
     dynamic: int
     constants: tuple[float, ...]
     checks: tuple[CheckIndex, ...]
+    whole: int | None = None
 
 
 def arrange(
-    segments: Sequence[Sequence[KernelText]], symbols: Symbols, resident: set[Buffer]
+    segments: Sequence[Sequence[KernelText]],
+    symbols: Symbols,
+    resident: set[Buffer],
+    products: Sequence[MatrixProduct] = (),
 ) -> tuple[list[Slot], int]:
     """The entries of the integer table that the kernels need, and how many of them change from call to call.
 
@@ -65,6 +71,11 @@ def arrange(
     used: dict[Slot, None] = {}
     for text in (t for segment in segments for t in segment):
         used.update(dict.fromkeys(_slots_of(text, symbols, resident)))
+    for product in products:
+        for buffer in (product.out, product.left.buffer, product.right.buffer):
+            used.update(dict.fromkeys(_places_of(buffer, resident)))
+        numbers = (product.left.offset, product.right.offset, *product.sizes)
+        used.update(dict.fromkeys(("size", n) for n in numbers))
     slots = sorted(used, key=lambda s: (s[0] not in DYNAMIC, s[0] == "stride"))
     return slots, sum(s[0] in DYNAMIC for s in slots)
 
@@ -72,11 +83,12 @@ def arrange(
 def _slots_of(text: KernelText, symbols: Symbols, resident: set[Buffer]) -> Iterator[Slot]:
     """The table entries that a kernel's arguments need."""
     for buffer in text.kernel.buffers:
-        if buffer in resident:
-            yield from (("workspace",), ("temp", buffer))
-        else:
-            yield ("array", buffer)
+        yield from _places_of(buffer, resident)
     yield from (("stride", *s) for s in text.strides)
     yield from (("size", symbols.sizes[int(name[1:])]) for name in text.symbols if name[0] == "s")
     if text.kernel.checks_indices:
         yield ("status",)
+
+
+def _places_of(buffer: Buffer, resident: set[Buffer]) -> tuple[Slot, ...]:
+    return (("workspace",), ("temp", buffer)) if buffer in resident else (("array", buffer),)

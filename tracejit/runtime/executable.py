@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from tracejit.codegen import llvm, numba_source
-from tracejit.codegen.loops import CONTIGUOUS, SCATTERED, Compute, walk
+from tracejit.codegen.loops import CONTIGUOUS, SCATTERED, Compute, Layouts, walk
+from tracejit.codegen.products import MatrixProduct, as_matrix_product
 from tracejit.codegen.program import LibraryCall, Program, Segment
 from tracejit.codegen.table import ProgramText
 from tracejit.config import Config
 from tracejit.errors import IndexOutOfBoundsError
 from tracejit.ir import Atom, Const, Var
+from tracejit.runtime import blas
 from tracejit.runtime.abi import DATA_OFFSET, cell_address, offsets_hold
 from tracejit.runtime.cache import get_program
 from tracejit.runtime.native import NativeProgram
@@ -33,7 +35,8 @@ class Bound:
 
     A call's int64 table is the segment's number, then `pick` of the handles of all arrays (inputs, outputs,
     workspace, status), then `strides` (input number, dimension) in elements: `pack` makes these bytes, and
-    `fixed` holds the rest. `constants` is the address of the float64 table that `constant_table` keeps alive.
+    `fixed` holds the rest. `whole` is the number that runs every step, None where some are Python's.
+    `constants` is the address of the float64 table that `constant_table` keeps alive.
     """
 
     text: ProgramText
@@ -47,6 +50,7 @@ class Bound:
     constants: int
     constant_table: Any
     has_status: bool
+    whole: int | None
 
 
 class Executable:
@@ -65,7 +69,6 @@ class Executable:
         self.outputs = tuple((v.type.shape, v.type.dtype) for v in program.outputs)
         self.shapes = tuple(a.type.shape for a in graph.outputs)
         self._is_reshaped = any(s != v.type.shape for s, v in zip(self.shapes, program.outputs, strict=True))
-        self.is_one_call = len(program.calls) == 1 and isinstance(program.calls[0], Segment)
         self.workspaces: list[Any] = []
         self._address: Callable[[Any], int] | None = id if offsets_hold() else None
 
@@ -115,9 +118,9 @@ class Executable:
         dynamic = bound.pick(handles)
         if bound.strides:
             dynamic += tuple(inputs[k].strides[d] // inputs[k].itemsize for k, d in bound.strides)
-        if self.is_one_call:
+        if bound.whole is not None:
             assert bound.entry is not None
-            bound.entry(bound.pack(0, *dynamic) + bound.fixed, bound.constants)
+            bound.entry(bound.pack(bound.whole, *dynamic) + bound.fixed, bound.constants)
         else:
             self.run_steps(bound, inputs, outputs, dynamic, workspace)
         if workspace is not None and workspace.nbytes <= WORKSPACE_KEPT:
@@ -177,7 +180,9 @@ class Executable:
             isinstance(s, Compute) and s.scalar.op == "digamma" for k in program.kernels for s in walk(k.body)
         )
         text = self.print(layout, "numba" if has_digamma else self.config.printer)
-        native = get_program(text.text, self.config, text.language)[0] if program.kernels else None
+        whole = 0 if len(program.calls) == 1 and program.kernels else text.whole
+        is_code = bool(program.kernels) or whole is not None
+        native = get_program(text.text, self.config, text.language)[0] if is_code else None
         arrays = (*program.inputs, *program.outputs)
         handle = {v: k for k, v in enumerate(arrays)}
         special = {"workspace": len(arrays), "status": len(arrays) + 1}
@@ -198,6 +203,7 @@ class Executable:
             ctypes.addressof(table),
             table,
             any(s[0] == "status" for s in dynamic),
+            whole,
         )
 
     def print(self, layout: tuple[int, ...] | None = None, printer: str = "numba") -> ProgramText:
@@ -210,8 +216,26 @@ class Executable:
             if v in program.buffers and kind != CONTIGUOUS
         }
         segments = [c.kernels for c in program.calls if isinstance(c, Segment)]
+        arguments = (segments, strided, set(program.offsets), DATA_OFFSET, self.config.literal_limit)
+        whole = self.native_steps(strided) if printer == "llvm" else []
+        if whole:
+            return llvm.print_program(*arguments, whole=whole)
         print_program = llvm.print_program if printer == "llvm" else numba_source.print_program
-        return print_program(segments, strided, set(program.offsets), DATA_OFFSET, self.config.literal_limit)
+        return print_program(*arguments)
+
+    def native_steps(self, strided: Layouts) -> list[int | MatrixProduct]:
+        """All steps where code can run them between the others, with a call of BLAS; none if it cannot."""
+        steps: list[int | MatrixProduct] = []
+        for call in self.program.calls:
+            if isinstance(call, Segment):
+                steps.append(call.number)
+                continue
+            product = as_matrix_product(call, self.program)
+            if product is None or {product.left.buffer, product.right.buffer} & strided.keys():
+                return []
+            steps.append(product)
+        has_products = len(steps) > sum(isinstance(s, int) for s in steps)
+        return steps if has_products and blas.is_available() else []
 
     def raiser(self, bound: Bound) -> Callable[[int], None]:
         """What raises the error for the number that an index check left."""

@@ -20,6 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tracejit.errors import InternalError
+from tracejit.runtime import blas
 
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
@@ -265,6 +266,7 @@ def load(record: Record) -> NativeProgram:
 def _provide(symbols: tuple[str, ...]) -> None:
     import llvmlite.binding as llvm
 
+    blas.provide(symbols)
     if all(llvm.address_of_symbol(name) for name in symbols):
         return
     _import_numba_symbols()

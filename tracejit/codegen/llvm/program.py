@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tracejit.codegen.llvm.kernel import KernelPrinter
 from tracejit.codegen.llvm.module import VECTOR_BYTES, Module
+from tracejit.codegen.llvm.products import function_name, function_text
 from tracejit.codegen.loops import Buffer, Kernel, Layouts
+from tracejit.codegen.products import MatrixProduct
 from tracejit.codegen.symbols import Symbols
 from tracejit.codegen.table import KernelText, ProgramText, Slot, arrange
 
@@ -21,16 +23,24 @@ def print_program(
     data_offset: int,
     literal_limit: int = 4,
     vector_bytes: int = VECTOR_BYTES,
+    whole: Sequence[int | MatrixProduct] = (),
 ) -> ProgramText:
-    """The module of all kernels; the arguments are those of `codegen.numba_source.print_program`."""
+    """The module of all kernels; the arguments are those of `codegen.numba_source.print_program`.
+
+    whole: all steps of the program, segments by number; the entry then runs them at one call too
+    """
     symbols = Symbols(literal_limit)
     module = Module(vector_bytes)
     texts = [[_print_kernel(k, symbols, strided, module) for k in segment] for segment in segments]
-    slots, dynamic = arrange(texts, symbols, resident)
+    products = [step for step in whole if isinstance(step, MatrixProduct)]
+    slots, dynamic = arrange(texts, symbols, resident, products)
     entry = _Entry(symbols, resident, {slot: k for k, slot in enumerate(slots, start=1)}, data_offset)
     functions = [text.text for segment in texts for text in segment]
-    text = module.text(functions, entry.text(texts))
-    return ProgramText("llvm", text, tuple(slots), dynamic, tuple(symbols.constants), tuple(symbols.checks))
+    functions += dict.fromkeys(map(function_text, products))
+    text = module.text(functions, entry.text(texts, whole))
+    checks = tuple(symbols.checks)
+    number = len(texts) if whole else None
+    return ProgramText("llvm", text, tuple(slots), dynamic, tuple(symbols.constants), checks, number)
 
 
 def _print_kernel(kernel: Kernel, symbols: Symbols, strided: Layouts, module: Module) -> KernelText:
@@ -52,19 +62,41 @@ class _Entry:
         self.lines: list[str] = []
         self.count = 0
 
-    def text(self, segments: Sequence[Sequence[KernelText]]) -> str:
-        cases = " ".join(f"i64 {n}, label %segment{n}" for n in range(len(segments)))
+    def text(self, segments: Sequence[Sequence[KernelText]], whole: Sequence[int | MatrixProduct]) -> str:
+        count = len(segments) + bool(whole)
+        cases = " ".join(f"i64 {n}, label %segment{n}" for n in range(count))
         self.lines = ["entry:"]
         number = self.load("i64", "%ip")
         self.lines.append(f"  switch i64 {number}, label %done [ {cases} ]")
         for n, segment in enumerate(segments):
             self.lines.append(f"segment{n}:")
-            for text in segment:
-                arguments = ", ".join(list(self.arguments(text)))
-                self.lines.append(f"  call void @{text.kernel.name}({arguments})")
+            self.run_segment(segment)
+            self.lines.append("  br label %done")
+        if whole:
+            self.lines.append(f"segment{len(segments)}:")
+            for step in whole:
+                if isinstance(step, MatrixProduct):
+                    self.multiply(step)
+                else:
+                    self.run_segment(segments[step])
             self.lines.append("  br label %done")
         self.lines += ["done:", "  ret void"]
         return "\n".join(["define void @program(ptr %ip, ptr %fp) {", *self.lines, "}"])
+
+    def run_segment(self, segment: Sequence[KernelText]) -> None:
+        for text in segment:
+            arguments = ", ".join(list(self.arguments(text)))
+            self.lines.append(f"  call void @{text.kernel.name}({arguments})")
+
+    def multiply(self, product: MatrixProduct) -> None:
+        places = [self.address(product.out)]
+        for side in (product.left, product.right):
+            offset = self.integer(("size", side.offset))
+            places.append(self.new(f"getelementptr i8, ptr {self.address(side.buffer)}, i64 {offset}"))
+        arguments = [f"ptr {place}" for place in places]
+        arguments += [f"i64 {int(side.is_turned)}" for side in (product.left, product.right)]
+        arguments += [f"i64 {self.integer(('size', n))}" for n in product.sizes]
+        self.lines.append(f"  call void @{function_name(product)}({', '.join(arguments)})")
 
     def arguments(self, text: KernelText) -> Iterator[str]:
         for buffer in text.kernel.buffers:

@@ -79,6 +79,7 @@ PLAN = Struct(
     "fixed",
     "fixed_end",
     "table_at",
+    "segment",
     "constants",
     "code",
     "releases",  # is the interpreter's lock given up while the code runs?

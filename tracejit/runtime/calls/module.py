@@ -40,7 +40,7 @@ def _run() -> Function:
     plan = f.row("%plan")
     table = f.add("%frame", plan("table_at"))
     place = f.variable(f.add(table, 8))
-    f.store(table, 0)
+    f.store(table, plan("segment"))
 
     def put(value: Word) -> None:
         f.store(place.get(), value)

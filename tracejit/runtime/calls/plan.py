@@ -7,6 +7,7 @@ a `Plan`, or None where something needs Python at each call.
 from __future__ import annotations
 
 import ctypes
+import math
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ import numpy as np
 from tracejit.codegen.loops import CONTIGUOUS
 from tracejit.frontend import Guards
 from tracejit.ir import Graph
+from tracejit.ir.primitive import Kind as PrimitiveKind
 from tracejit.pytree import TreeDef, flatten
 from tracejit.runtime.calls import layout
 from tracejit.runtime.calls.layout import (
@@ -154,10 +156,10 @@ class _Planner:
         return id(thing)
 
     def plan(self, given: Given) -> Plan:
-        if not self.executable.is_one_call or not given.is_complete:
-            raise UnplannedError
         layouts = [_layout_of(x) for x in (*given.leaves, *self.facts.captures)]
         bound = self.executable.bound_for(tuple(layouts))
+        if bound.whole is None or not given.is_complete:
+            raise UnplannedError
         header: dict[str, int] = {"nargs": given.count}
         names = [[self.address(sys.intern(name))] for name in given.names]
         header["names"], header["names_end"] = self.table(names)
@@ -245,6 +247,8 @@ class _Planner:
 
     def _add_code(self, header: dict[str, int], bound: Bound, leaf_slots: list[int]) -> None:
         assert bound.native is not None
+        assert bound.whole is not None
+        header["segment"] = bound.whole
         program = self.executable.program
         fixed = struct.unpack(f"{len(bound.fixed) // 8}q", bound.fixed)
         header["picks"], header["picks_end"] = self.table([[self.handles[k]] for k in bound.picks])
@@ -424,8 +428,13 @@ class _GuardRows:
 
 
 def work_of(graph: Graph) -> int:
-    """Scalar operations of one run, roughly: the elements that its equations read or make."""
-    return sum(max(a.type.size for a in (*eqn.inputs, eqn.out)) for eqn in graph.eqns)
+    """Scalar operations of one run, roughly: the elements that its equations read or make, or multiply."""
+    total = 0
+    for eqn in graph.eqns:
+        sizes = [a.type.size for a in (*eqn.inputs, eqn.out)]
+        is_product = eqn.primitive.kind is PrimitiveKind.CONTRACTION
+        total += max(1, math.isqrt(math.prod(sizes))) if is_product else max(sizes)
+    return total
 
 
 def link(plans: Sequence[Plan]) -> Plan | None:
