@@ -58,7 +58,7 @@ class Expression:
 
 @dataclass(frozen=True)
 class Loop:
-    """A Python function with loops or branches, compiled apart for 64-bit arguments and called."""
+    """A Python function of integers with loops, compiled apart for 64 bits and called."""
 
 
 @dataclass(frozen=True)
@@ -211,77 +211,11 @@ def _first(function: Callable[[Scalar, Scalar], Scalar]) -> Callable[[Scalar, Sc
 
 # Functions that NumPy lacks --------------------------------------------------------------------------
 
-# Rational approximation of digamma on [1, 2] around its root, from Boost.Math (digamma.hpp, 53 bits):
-# digamma(x) = (x - root) * (Y + P(x - 1) / Q(x - 1)), which keeps relative precision near the root.
-_DIGAMMA_ROOT_HIGH = 1569415565.0 / 1073741824.0
-_DIGAMMA_ROOT_LOW = (
-    381566830.0 / 1073741824.0
-) / 1073741824.0 + 0.9016312093258695918615325266959189453125e-19
 
+def _digamma(x: float) -> float:
+    import scipy.special
 
-def digamma(x: float) -> float:
-    """The logarithmic derivative of the gamma function in float64; nan at the poles 0, -1, -2, ...
-
-    Reflection for negative x, the rational function above on [1, 2], else the recurrence up to 10 and the
-    asymptotic series ln x - 1/(2x) - sum B_2k / (2k x^2k) (Abramowitz and Stegun 6.3.18).
-
-    >>> round(digamma(1.0), 15)
-    -0.577215664901533
-    """
-    shift = 0.0
-    if x <= 0.0:
-        if x <= -4503599627370496.0:  # every float from -2**52 down is an integer
-            return math.nan
-        whole = math.floor(x)
-        if x == whole:
-            return math.nan
-        fraction = x - whole
-        # tan has period pi: reducing first keeps the reflection exact for large negative x.
-        shift = -math.pi / math.tan(math.pi * fraction)
-        x = 1.0 - x
-    while x < 10.0 and not (1.0 <= x <= 2.0):
-        if x > 2.0 and x <= 3.0:
-            x -= 1.0
-            shift += 1.0 / x
-        else:
-            shift -= 1.0 / x
-            x += 1.0
-    if x <= 2.0:
-        z = x - 1.0
-        p = 0.25479851061131551 + z * (
-            -0.32555031186804491
-            + z
-            * (
-                -0.65031853770896507
-                + z * (-0.28919126444774784 + z * (-0.045251321448739056 + z * -0.0020713321167745952))
-            )
-        )
-        q = 1.0 + z * (
-            2.0767117023730469
-            + z
-            * (
-                1.4606242909763515
-                + z
-                * (
-                    0.43593529692665969
-                    + z * (0.054151797245674225 + z * (0.0021284987017821144 + z * -0.55789841321675513e-6))
-                )
-            )
-        )
-        return shift + (x - _DIGAMMA_ROOT_HIGH - _DIGAMMA_ROOT_LOW) * (0.99558162689208984 + p / q)
-    if x == math.inf:
-        return x
-    w = 1.0 / (x * x)
-    series = w * (
-        1.0 / 12.0
-        - w
-        * (
-            1.0 / 120.0
-            - w
-            * (1.0 / 252.0 - w * (1.0 / 240.0 - w * (1.0 / 132.0 - w * (691.0 / 32760.0 - w * (1.0 / 12.0)))))
-        )
-    )
-    return shift + math.log(x) - 0.5 / x - series
+    return float(scipy.special.psi(x))
 
 
 def _lgamma(x: float) -> float:
@@ -423,13 +357,8 @@ def _programs() -> list[ScalarFunction]:
     functions: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in names}
     for name in ("asin", "acos", "atan", "asinh", "acosh", "atanh", "atan2"):
         functions[name] = getattr(np, f"arc{name[1:]}")
-    functions |= {"pow_": _pow, "erf": math.erf}
+    functions |= {"pow_": _pow, "erf": math.erf, "erfc": math.erfc, "lgamma": _lgamma, "digamma": _digamma}
     return [ScalarFunction(name, _floating(f), Program()) for name, f in functions.items()]
-
-
-def _unary_libm() -> list[ScalarFunction]:
-    symbols: dict[str, Callable[..., Any]] = {"erfc": math.erfc, "lgamma": _lgamma}
-    return [ScalarFunction(name, _floating(f), Libm(name)) for name, f in symbols.items()]
 
 
 def _llvm() -> list[ScalarFunction]:
@@ -455,7 +384,6 @@ def _float_functions() -> list[ScalarFunction]:
         ScalarFunction("heaviside", _floating(np.heaviside), Expression()),
         ScalarFunction("spacing", _floating(np.spacing), Expression()),
         ScalarFunction("ldexp", _ldexp, Expression()),
-        ScalarFunction("digamma", _floating(lambda x: digamma(float(x))), Loop()),
     ]
 
 
@@ -515,7 +443,6 @@ SCALAR_FUNCTIONS: Mapping[str, ScalarFunction] = MappingProxyType(
         entry.name: entry
         for entry in (
             *_programs(),
-            *_unary_libm(),
             *_llvm(),
             *_float_functions(),
             *_numeric_functions(),

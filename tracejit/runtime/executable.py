@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.codegen import llvm, numba_source
-from tracejit.codegen.loops import CONTIGUOUS, SCATTERED, Compute, Layouts, walk
+from tracejit.codegen.loops import CONTIGUOUS, SCATTERED, Layouts
 from tracejit.codegen.products import MatrixProduct, as_matrix_product
 from tracejit.codegen.program import LibraryCall, Program, Segment
 from tracejit.codegen.table import ProgramText
@@ -176,10 +176,7 @@ class Executable:
     def bind(self, layout: tuple[int, ...]) -> Bound:
         """Print the program for one set of layouts, compile or find it, and lay out its table."""
         program = self.program
-        has_digamma = any(
-            isinstance(s, Compute) and s.scalar.op == "digamma" for k in program.kernels for s in walk(k.body)
-        )
-        text = self.print(layout, "numba" if has_digamma else self.config.printer)
+        text = self.print(layout, self.config.printer)
         whole = 0 if len(program.calls) == 1 and program.kernels else text.whole
         is_code = bool(program.kernels) or whole is not None
         native = get_program(text.text, self.config, text.language)[0] if is_code else None

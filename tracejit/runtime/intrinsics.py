@@ -18,7 +18,6 @@ from numba.core.imputils import Registry as LoweringRegistry
 from numba.core.typing.templates import AbstractTemplate, signature
 from numba.core.typing.templates import Registry as TypingRegistry
 
-from tracejit.codegen import scalar_library
 from tracejit.codegen.math import PROGRAMS
 from tracejit.codegen.scalar_library import (
     SCALAR_FUNCTIONS,
@@ -84,7 +83,7 @@ def _signature(entry: ScalarFunction, args: tuple[Any, ...]) -> Any:
 
 
 # Loops ------------------------------------------------------------------------------------------------------
-# Compiled as functions of their own, in float64 or uint64: products of either sign have the same low bits.
+# Compiled as functions of their own, in uint64: products of either sign have the same low bits.
 
 _to_u64 = SCALAR_FUNCTIONS["to_u64"].evaluate
 
@@ -119,7 +118,6 @@ def _power(base: Any, exponent: Any) -> Any:
 
 
 LOOPS: dict[str, Callable[..., Any]] = {
-    "digamma": scalar_library.digamma,
     "gcd": _gcd,
     "lcm": _lcm,
     "int_pow": _power,
@@ -137,7 +135,7 @@ def _negative_power(builder: Any, kind: Any, base: Any, exponent: Any, power: An
 
 
 def _emit_loop(context: Any, builder: Any, entry: ScalarFunction, kind: Any, args: Operands) -> Any:
-    wide = types.float64 if isinstance(kind, types.Float) else types.uint64
+    wide = types.uint64
     if entry.name in ("gcd", "lcm"):
         # The absolute value of the least integer is right when read as unsigned.
         operands = [resize_int(builder, absolute(builder, kind, [x]), I64, False) for x in args]

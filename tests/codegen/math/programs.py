@@ -106,13 +106,13 @@ def programs_without_fma() -> Programs:
         return Programs()
 
 
-def error_in_ulps(actual: float, exact: Any, dtype: np.dtype[Any]) -> float:
-    """|actual - exact| in units of the last place of `exact`; 0 where both overflow."""
+def error_in_ulps(actual: float, exact: Any, size: Any, dtype: np.dtype[Any]) -> float:
+    """|actual - exact| in units of the last place of `size`, mostly `exact`; 0 where both overflow."""
     info = np.finfo(dtype)
     if not math.isfinite(actual):
         # The first number that rounds to infinity.
         limit = mpmath.mpf(float(info.max)) * (1 + mpmath.mpf(2) ** (-info.nmant - 2))
         return 0.0 if not math.isnan(actual) and actual * exact > 0 and abs(exact) >= limit else math.inf
-    exponent = mpmath.frexp(exact)[1] - 1 if exact else info.minexp
+    exponent = mpmath.frexp(size)[1] - 1 if size else info.minexp
     unit = mpmath.mpf(2) ** (max(exponent, info.minexp) - info.nmant)
     return float(abs(mpmath.mpf(actual) - exact) / unit)

@@ -24,10 +24,10 @@ def plain_programs() -> Programs:
 
 def worst_error(name: str, short: str, programs: Programs) -> tuple[float, tuple[float, ...]]:
     """The largest error in ulp and the arguments where it is."""
-    arguments, values = exact_values(name, short)
+    arguments, values, sizes = exact_values(name, short)
     actual = programs(name, short, *arguments).tolist()
     with mpmath.workprec(160):
-        errors = [error_in_ulps(a, value, DTYPES[short]) for a, value in zip(actual, values)]
+        errors = [error_in_ulps(*row, DTYPES[short]) for row in zip(actual, values, sizes)]
     worst = max(range(len(errors)), key=errors.__getitem__)
     return errors[worst], tuple(float(x[worst]) for x in arguments)
 

@@ -6,16 +6,35 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.special
 
 from tests.codegen.math.programs import ALL, DTYPES, Array, Programs, arity
 from tracejit.codegen.math import PROGRAMS
+from tracejit.codegen.scalar_library import SCALAR_FUNCTIONS
 
 inf, nan = math.inf, math.nan
 OWN_NAMES = {"pow_": np.power, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2}
-OWN_NAMES |= {"asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "lgamma": scipy.special.gammaln}
+OWN_NAMES |= {"asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh}
+
+
+def _exact_digamma(x: float) -> float:
+    """SciPy's loses all digits beside the poles."""
+    if not math.isfinite(x) or x == math.floor(x):
+        return float(scipy.special.psi(x))
+    return float(mpmath.digamma(x))
+
+
+def _exact_lgamma(x: float) -> float:
+    """SciPy's and Python's lose all digits beside the zeros at 1 and 2."""
+    if 0 < x < math.inf:
+        return float(mpmath.loggamma(x))
+    return float(SCALAR_FUNCTIONS["lgamma"].evaluate(x))
+
+
+OWN_NAMES |= {"lgamma": np.vectorize(_exact_lgamma), "digamma": np.vectorize(_exact_digamma)}
 
 ARGUMENTS = [
     0.0,

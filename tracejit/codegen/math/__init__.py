@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from tracejit.codegen.math.error import erf
+from tracejit.codegen.math.error import erf, erfc
 from tracejit.codegen.math.exponential import exp, exp2, expm1
+from tracejit.codegen.math.gamma import digamma, lgamma
 from tracejit.codegen.math.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
 from tracejit.codegen.math.inverse_trigonometric import acos, asin, atan, atan2
-from tracejit.codegen.math.logarithm import log, log1p, log2, log10, logaddexp, logaddexp2
+from tracejit.codegen.math.logarithm import log, log1p, log2, log10
+from tracejit.codegen.math.logistic import logaddexp, logaddexp2, sigmoid, softplus
 from tracejit.codegen.math.power import cbrt, hypot, pow_
 from tracejit.codegen.math.real import Bits, Real, Truth
 from tracejit.codegen.math.trigonometric import cos, sin, tan
@@ -48,6 +50,11 @@ PROGRAMS: Mapping[str, Callable[..., Real]] = MappingProxyType(
             acosh,
             atanh,
             erf,
+            erfc,
+            lgamma,
+            digamma,
+            sigmoid,
+            softplus,
             logaddexp,
             logaddexp2,
         )

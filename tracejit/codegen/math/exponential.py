@@ -93,6 +93,15 @@ def one_plus(r: Real, low: Real | float) -> Real:
     return total + polynomial(r, EXPONENTIALS[r.width].exp_tail).fma(r * r, ((1.0 - total) + r) + low)
 
 
+def exp_parts(x: Real) -> tuple[Real, Real, Real]:
+    """k, high and low such that e**x = 2**k (high + low), for x within `exp_bounds`."""
+    k, r, c = reduced(x)
+    total = 1.0 + r
+    tail = polynomial(r, EXPONENTIALS[x.width].exp_tail).fma(r * r, ((1.0 - total) + r) + c)
+    high = total + tail
+    return k, high, (total - high) + tail
+
+
 def exp(x: Real) -> Real:
     """e**x."""
     f = format_of(x)

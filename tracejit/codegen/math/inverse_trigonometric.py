@@ -135,13 +135,15 @@ def _arcsine_short(x: Real, of_cosine: bool) -> Real:
 # Arctangent -------------------------------------------------------------------------------------------------
 
 
-def _rest_of_arctangent(t: Real, t_low: Real | float) -> Real:
+def _rest_of_arctangent(t: Real, t_low: Real) -> Real:
     """atan(t + t_low) - t for 0 <= t <= 1."""
     z = t * t
     # The largest terms last, or their rounding errors would be multiplied.
-    first, second, *others = _ATAN
-    series = polynomial(z, others).fma(z, second).fma(z, first)
-    return (z * t).fma(series, t_low)
+    series = polynomial(z, _ATAN[4:])
+    for coefficient in reversed(_ATAN[:4]):
+        series = series.fma(z, coefficient)
+    # The derivative 1 / (1 + z) by a line.
+    return (z * t).fma(series, t_low * z.fma(-0.5, 1.0))
 
 
 def atan(x: Real) -> Real:

@@ -1,4 +1,4 @@
-"""Logarithms, and logarithms of sums of exponentials."""
+"""Logarithms to bases e, 2 and 10, and of sums in two parts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from tracejit.codegen.math.exponential import exp, exp2
 from tracejit.codegen.math.real import Real, format_of, polynomial, two_sum
 
 
@@ -145,17 +144,3 @@ def log10(x: Real) -> Real:
     base = e * own.log10_2[0]
     total = base + high
     return log_limits(x, total + (((base - total) + high) + e.fma(own.log10_2[1], low)))
-
-
-def logaddexp(a: Real, b: Real) -> Real:
-    """log(e**a + e**b); equal infinities give themselves, as in NumPy."""
-    larger = a.where((a - b).compare(">", 0.0), b)
-    result = larger + log1p(exp(-(a - b).absolute()))
-    return (a + math.log(2.0)).where(a.compare("==", b), result)
-
-
-def logaddexp2(a: Real, b: Real) -> Real:
-    """log2(2**a + 2**b)."""
-    larger = a.where((a - b).compare(">", 0.0), b)
-    result = larger + log1p(exp2(-(a - b).absolute())) * (1.0 / math.log(2.0))
-    return (a + 1.0).where(a.compare("==", b), result)

@@ -46,7 +46,7 @@ _EXP2_SHORT = (
 )
 
 
-def _upper(x: Real, bits: int = 26) -> Real:
+def upper(x: Real, bits: int = 26) -> Real:
     """x cut to its leading bits: products of two such numbers are exact, on every machine."""
     cleared = 53 - bits
     return (x.bits() & (2**64 - 2**cleared)).real()
@@ -61,28 +61,28 @@ def _log2(x: Real) -> tuple[Real, Real]:
     e, m = split_any(x)
     u, v = m - 1.0, 1.0 / (m + 1.0)
     s = u * v
-    s_high = _upper(s)
-    below = _upper(m + 1.0)
+    s_high = upper(s)
+    below = upper(m + 1.0)
     s_low = v * ((u - s_high * below) - s_high * (m - (below - 1.0)))
     z, z_high = s * s, s_high * s_high
     rest = (z * z).fma(polynomial(z, _ATANH_TAIL), s_low * (s_high + s))
-    factor = _upper(3.0 + z_high + rest)
+    factor = upper(3.0 + z_high + rest)
     factor_low = rest - ((factor - 3.0) - z_high)
     product = s_high * factor
     product_low = s_low * factor + factor_low * s
-    high = _upper(product + product_low)
+    high = upper(product + product_low)
     low = product_low - (high - product)
     whole, part, part_low = _TWO_THIRDS_LOG2_E
     scaled = part * high
     scaled_low = part_low * high + low * whole
-    total = _upper((scaled + scaled_low) + e)
+    total = upper((scaled + scaled_low) + e)
     return total, scaled_low - ((total - e) - scaled)
 
 
 def _magnitude(x: Real, y: Real) -> Real:
     """x**y for positive, finite x, as 2**(y log2(x)); y not beyond `_LARGE_EXPONENT`."""
     log, log_low = _log2(x)
-    y_high = _upper(y)
+    y_high = upper(y)
     high = y_high * log
     low = (y - y_high) * log + y * log_low
     within = high.absolute().compare("<", _POW_BOUND)
@@ -90,7 +90,7 @@ def _magnitude(x: Real, y: Real) -> Real:
     magic = format_of(x).magic
     k = (high + magic) - magic
     high = high - k
-    total = _upper(high + low)
+    total = upper(high + low)
     ln2, ln2_high, ln2_low = _LN2
     first = total * ln2_high
     second = (low - (total - high)) * ln2 + total * ln2_low
@@ -103,10 +103,14 @@ def _magnitude_short(x: Real, y: Real) -> Real:
     e, m = split(x.widened())
     s = (m - 1.0) / (m + 1.0)
     log = s.fma(polynomial(s * s, _LOG2_SHORT), e)
-    exponent = limited(y.widened() * log, (-200.0, 200.0))
-    magic = format_of(exponent).magic
-    k = (exponent + magic) - magic
-    return (polynomial(exponent - k, _EXP2_SHORT) * power_of_two(k)).narrowed()
+    return exp2_short(limited(y.widened() * log, (-200.0, 200.0))).narrowed()
+
+
+def exp2_short(x: Real) -> Real:
+    """2**x in float64, right to 33 bits, for |x| < 1000."""
+    magic = format_of(x).magic
+    k = (x + magic) - magic
+    return polynomial(x - k, _EXP2_SHORT) * power_of_two(k)
 
 
 def pow_(x: Real, y: Real) -> Real:
@@ -151,7 +155,7 @@ def cbrt(x: Real) -> Real:
     factor = wide.constant(_CBRT_2).where(rest.compare(">", 0.5), 1.0)
     factor = wide.constant(1.0 / _CBRT_2).where(rest.compare("<", -0.5), factor)
     # Of 17 bits, so that its cube is exact.
-    guess = _upper(polynomial(m, _CBRT) * factor, 17)
+    guess = upper(polynomial(m, _CBRT) * factor, 17)
     cube = guess * guess * guess
     d = (m * power_of_two(rest) - cube) / cube
     root = guess.fma(d * polynomial(d, (1.0 / 3.0, -1.0 / 9.0, 5.0 / 81.0)), guess) * power_of_two(k)
