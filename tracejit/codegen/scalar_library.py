@@ -239,6 +239,11 @@ def _pow(a: Scalar, b: Scalar) -> Scalar:
     return np.power(np.array([a]), np.array([b]))[0]
 
 
+def _sigmoid(x: float) -> float:
+    e = np.exp(-abs(x))
+    return (1 if x >= 0 else e) / (1 + e)
+
+
 def _fma(a: float, b: float, c: float) -> float:
     """a * b + c rounded once; the two-step value where that is not finite or is zero."""
     naive = a * b + c
@@ -357,6 +362,7 @@ def _programs() -> list[ScalarFunction]:
     functions: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in names}
     for name in ("asin", "acos", "atan", "asinh", "acosh", "atanh", "atan2"):
         functions[name] = getattr(np, f"arc{name[1:]}")
+    functions |= {"sigmoid": _sigmoid, "softplus": lambda x: np.logaddexp(x - x, x)}
     functions |= {"pow_": _pow, "erf": math.erf, "erfc": math.erfc, "lgamma": _lgamma, "digamma": _digamma}
     return [ScalarFunction(name, _floating(f), Program()) for name, f in functions.items()]
 

@@ -105,8 +105,6 @@ stop_gradient = elementwise(
 )
 
 # --- logistic ---------------------------------------------------------------------------------------------
-#
-# All stand on e = exp(-|x|), which never overflows; in one kernel it is computed once.
 
 
 def _sigmoid_evaluate(x: Any) -> Any:
@@ -114,20 +112,10 @@ def _sigmoid_evaluate(x: Any) -> Any:
     return np.where(x >= 0, x.dtype.type(1), e) / (1 + e)
 
 
-def _sigmoid_body(s: Any, x: Any) -> Any:
-    e = s.exp(-s.abs(x))
-    return s.select(x >= 0, s.constant(1, like=x), e) / (1 + e)
-
-
-def _softplus_body(s: Any, x: Any) -> Any:
-    # A comparison in place of maximum lets NaN through by the second term and costs one instruction.
-    return s.select(x > 0, x, s.constant(0, like=x)) + s.log1p(s.exp(-s.abs(x)))
-
-
 sigmoid = _special(
     "sigmoid",
     partials=lambda x, out: (out * (1 - out),),
-    body=_sigmoid_body,
+    body=lambda s, x: s.sigmoid(x),
     evaluate=_sigmoid_evaluate,
     scipy_name="expit",
     cost=20,
@@ -135,7 +123,7 @@ sigmoid = _special(
 softplus = elementwise(
     "softplus",
     partials=lambda x, out: (sigmoid(x),),
-    body=_softplus_body,
+    body=lambda s, x: s.softplus(x),
     evaluate=lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
     resolve=resolve_special,
     cost=36,
@@ -154,19 +142,6 @@ def logit(x: Value) -> Value:
     return log(x) - log1p(-x)
 
 
-def _log_sum(base: float) -> Callable[[Any, Any, Any], Any]:
-    """log_base(base**x + base**y); equal operands apart, for the difference of equal infinities is NaN."""
-    scale = math.log(base)
-
-    def body(s: Any, x: Any, y: Any) -> Any:
-        d = x - y if scale == 1 else (x - y) * scale
-        rest = s.log1p(s.exp(-s.abs(d)))
-        larger = s.select(x > y, x, y)
-        return s.select(x == y, x + LN2 / scale, larger + (rest if scale == 1 else rest / scale))
-
-    return body
-
-
 def _shares(scale: float) -> Callable[[Value, Value, Value], tuple[Value, Value]]:
     def partials(x: Value, y: Value, out: Value) -> tuple[Value, Value]:
         d = (x - y) * scale
@@ -176,8 +151,12 @@ def _shares(scale: float) -> Callable[[Value, Value, Value], tuple[Value, Value]
     return partials
 
 
-logaddexp = elementwise("logaddexp", np.logaddexp, partials=_shares(1.0), body=_log_sum(math.e), cost=36)
-logaddexp2 = elementwise("logaddexp2", np.logaddexp2, partials=_shares(LN2), body=_log_sum(2.0), cost=36)
+logaddexp = elementwise(
+    "logaddexp", np.logaddexp, partials=_shares(1.0), body=lambda s, x, y: s.logaddexp(x, y), cost=36
+)
+logaddexp2 = elementwise(
+    "logaddexp2", np.logaddexp2, partials=_shares(LN2), body=lambda s, x, y: s.logaddexp2(x, y), cost=36
+)
 
 # --- error function ---------------------------------------------------------------------------------------
 

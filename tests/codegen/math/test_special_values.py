@@ -18,6 +18,10 @@ from tracejit.codegen.scalar_library import SCALAR_FUNCTIONS
 inf, nan = math.inf, math.nan
 OWN_NAMES = {"pow_": np.power, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2}
 OWN_NAMES |= {"asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh}
+OWN_NAMES |= {
+    "sigmoid": scipy.special.expit,
+    "softplus": lambda x: np.logaddexp(np.zeros_like(x), x),
+}
 
 
 def _exact_digamma(x: float) -> float:

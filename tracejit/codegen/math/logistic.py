@@ -12,14 +12,17 @@ from tracejit.codegen.math.exponential import (
     scale,
 )
 from tracejit.codegen.math.logarithm import log1p, log_of_sum
-from tracejit.codegen.math.real import Real, format_of, limited
+from tracejit.codegen.math.real import Real, format_of
+
+
+def _at_least(x: Real, least: float) -> Real:
+    return x.constant(least).where(x.compare("<", least), x)
 
 
 def _one_plus_exp(x: Real) -> tuple[Real, Real, tuple[Real, Real, Real]]:
     """1 + e**x in two parts for x <= 0, and the parts of e**x."""
-    k, high, low = exp_parts(limited(x, EXPONENTIALS[x.width].exp_bounds))
-    bias = float(format_of(x).bias)
-    power = power_of_two(limited(k, (1.0 - bias, bias)))
+    k, high, low = exp_parts(_at_least(x, EXPONENTIALS[x.width].exp_bounds[0]))
+    power = power_of_two(_at_least(k, 1.0 - format_of(x).bias))
     e = power * high
     total = 1.0 + e
     return total, ((1.0 - total) + e) + power * low, (k, high, low)
