@@ -82,9 +82,22 @@ def test_counts_and_bytes_are_those_of_the_text(arguments: tuple[Any, ...]) -> N
 
 def test_every_stage_has_its_seconds(arguments: tuple[Any, ...]) -> None:
     found = tj.inspect(tj.grad_jit(loss))(*arguments)
-    stages = ["trace", "transform", "passes", "schedule", "lower", "print", "compile"]
+    stages = ["trace", "transform", "passes", "schedule", "lower", "print", "compile", "run"]
     assert list(found.timings) == stages
     assert all(seconds >= 0 for seconds in found.timings.values())
+    shown = str(found).partition("--- compiled ---")[2]
+    assert re.findall(r"^([a-z ]+?) +\d+\.\d\d ms$", shown, re.M) == [*stages, "in all"]
+
+
+def test_where_no_kernel_runs_nothing_is_compiled_and_the_call_is_timed(rng: np.random.Generator) -> None:
+    found = tj.inspect(np.matmul)(rng.normal(size=(40, 50)), rng.normal(size=(50, 60)))
+    assert list(found.timings) == ["trace", "transform", "passes", "schedule", "lower", "print", "run"]
+
+
+def test_an_index_out_of_bounds_can_be_inspected() -> None:
+    found = tj.inspect(lambda x, i: x[i])(np.ones(3), np.array([7]))
+    assert found.kernels == 1
+    assert "run" in found.timings
 
 
 def test_the_kernels_shown_are_those_that_a_call_runs(arguments: tuple[Any, ...]) -> None:

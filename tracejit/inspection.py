@@ -29,7 +29,9 @@ class Inspection:
     workspace: bytes of temporary arrays
     equation_counts: equations after each stage: "traced", "adjoint", "optimized"
     passes: for each pass its name, and the equations before and after it
-    timings: seconds of each stage: trace, transform, passes, schedule, lower, print, compile
+    timings: seconds of each stage of a first call: trace (the function runs on tracers), transform (its
+        derivative is taken), passes, schedule, lower, print, compile (where kernels run: their machine code
+        is made or found), and run, which is all that later calls pay
     origin: where the machine code came from: "compiled" (now), "memory" or "disk"; None where there is none
     """
 
@@ -74,7 +76,8 @@ class Inspection:
         return f"schedule: {calls}, {self.bytes_moved:,} bytes moved"
 
     def _facts(self) -> str:
-        lines = [f"{name:<12}{1e3 * seconds:9.2f} ms" for name, seconds in self.timings.items()]
+        timings = {**self.timings, "in all": sum(self.timings.values())}
+        lines = [f"{name:<12}{1e3 * seconds:9.2f} ms" for name, seconds in timings.items()]
         if self._native is not None:
             record = self._native.record
             lines.append(f"machine code: {len(record.object_code):,} bytes, from {self.origin}")
@@ -86,8 +89,8 @@ def inspect(f: Callable[..., Any]) -> Callable[..., Inspection]:
     """Look at every stage of a function: `inspect(f)(*args)`, with arguments as for a call of `f`.
 
     f: a function made by `grad_jit`, `jit`, `grad` or `value_and_grad`; a plain function is treated as jitted
-    Returns an `Inspection`: print it, or read its attributes. The function itself is not run on the data; its
-    kernels are compiled, or found, in the cache that calls of `f` use.
+    Returns an `Inspection`: print it, or read its attributes. Kernels are compiled, or found, in the cache
+    that calls of `f` use, and run on the data to be timed.
 
     >>> @tj.grad_jit
     ... def loss(w):
@@ -95,6 +98,8 @@ def inspect(f: Callable[..., Any]) -> Callable[..., Inspection]:
     >>> found = tj.inspect(loss)(np.ones(3))
     >>> found.kernels, found.library_calls, found.bytes_moved
     (1, 0, 56)
+    >>> print(*found.timings)
+    trace transform passes schedule lower print compile run
     >>> print(found.ir)
     # v0 = w
     def loss(v0: 'f64[3]'):
@@ -115,7 +120,7 @@ def inspect_record(record: Record) -> Inspection:
     # The stages below are loaded when first used, so that `import tracejit` stays cheap.
     from tracejit.codegen.describe import count_kernels, format_program
     from tracejit.codegen.program import bytes_moved
-    from tracejit.compile import compile_stages, run_stages
+    from tracejit.compile import compile_stages, run_stages, time_run
     from tracejit.schedule.describe import format_schedule
 
     stages = run_stages(record.graph, record.fuse)
@@ -139,7 +144,12 @@ def inspect_record(record: Record) -> Inspection:
             "optimized": len(stages.optimized.eqns),
         },
         passes=_count_passes(record.graph, stages),
-        timings={**record.seconds, **stages.seconds, **compiled.seconds},
+        timings={
+            **record.seconds,
+            **stages.seconds,
+            **compiled.seconds,
+            "run": time_run(stages, record.arrays),
+        },
         origin=compiled.origin,
         _native=compiled.native,
     )

@@ -69,6 +69,7 @@ class Lowering:
         self.scalars: dict[Var, Scalar] = {}
         self.accumulators: dict[Var, Accumulator] = {}
         self.scratch: dict[Var, Buffer] = {}
+        self.touched: set[Buffer] = set()  # of `kernel.buffers`, those that hold variables
         self.kernel = Kernel(name, [], [], set(), [])
         self.language = ScalarLanguage(self.emit)
         self.eqn: Eqn | None = None
@@ -170,7 +171,8 @@ class Lowering:
     def elementwise(self, eqn: Eqn) -> Scalar:
         axes = self.group.computed[eqn.out]
         assert axes is not None
-        operands = [self.language.wrap(self.read(a, full_index(axes))) for a in eqn.inputs]
+        index = full_index(axes)
+        operands = [self.language.wrap(self.read(a, index)) for a in eqn.inputs]
         assert eqn.primitive.body is not None
         result = eqn.primitive.body(self.language, *operands, **eqn.params)
         return self.language.cast(result, eqn.out.type.dtype).scalar
@@ -434,7 +436,8 @@ class Lowering:
         if atom not in self.buffers:
             self.buffers[atom] = Buffer(atom, atom.type.shape, atom.type.dtype)
         buffer = self.buffers[atom]
-        if buffer not in self.kernel.buffers:
+        if buffer not in self.touched:
+            self.touched.add(buffer)
             self.kernel.buffers.append(buffer)
         if written:
             self.kernel.written.add(buffer)

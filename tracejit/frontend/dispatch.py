@@ -192,7 +192,7 @@ def apply(
     `stacks` says that a list with traced values in it stands for one array.
     """
     operands = [unwrap(a, cls) for a in args]
-    options = {key: unwrap(value, cls) for key, value in kwargs.items()}
+    options = {key: unwrap(value, cls) for key, value in kwargs.items()} if kwargs else {}
     try:
         if stacks:
             operands = [array(x) if isinstance(x, (list, tuple)) and has_values(x) else x for x in operands]

@@ -51,8 +51,8 @@ class Tracer(ArrayMethods):
     __slots__ = ("_is_scalar", "_value")
 
     def __init__(self, value: Value, is_scalar: bool = False) -> None:
-        self._value = value
-        self._is_scalar = is_scalar and not value.ndim
+        _set_value(self, value)
+        _set_is_scalar(self, is_scalar and not value.atom.type.shape)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
         return dispatch.call_ufunc(Tracer, ufunc, method, args, kwargs)
@@ -80,9 +80,6 @@ class Tracer(ArrayMethods):
         return self._is_scalar
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("_value", "_is_scalar"):
-            object.__setattr__(self, name, value)
-            return
         raise _refused(
             UnsupportedError,
             f".{name}: attributes of a traced array cannot be assigned",
@@ -161,6 +158,11 @@ class Tracer(ArrayMethods):
         )
 
 
+# The slots themselves: assigning attributes is refused, at a cost that every traced operation would pay.
+_set_value = vars(Tracer)["_value"].__set__
+_set_is_scalar = vars(Tracer)["_is_scalar"].__set__
+
+
 def _numpy_name(name: str) -> str:
     """What stands in NumPy or SciPy for a function of `math`."""
     renamed = {"pow": "power", "fsum": "sum", "lgamma": "gammaln"}.get(name, name)
@@ -176,7 +178,7 @@ def _refused(kind: type[TracejitError], message: str, hint: str) -> TracejitErro
 
 
 def _is_operand(x: Any) -> bool:
-    return isinstance(x, (Tracer, *_NUMBERS)) and not isinstance(x, str)
+    return isinstance(x, Tracer) or (isinstance(x, _NUMBERS) and not isinstance(x, str))
 
 
 def _unary(name: str, operation: Callable[..., Any]) -> Callable[[Tracer], Any]:

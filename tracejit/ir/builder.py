@@ -219,18 +219,24 @@ def current_builder() -> Builder | None:
     return _stack.builders[-1] if _stack.builders else None
 
 
-@contextlib.contextmanager
-def calling(name: str) -> Generator[None]:
+class calling:  # noqa: N801 - used as a function: `with calling(...)`
     """Equations emitted in the block belong to one call by the user; the outermost block names it."""
-    builder = current_builder()
-    if builder is None or builder.call is not None:
-        yield
-        return
-    builder.call = Call(name)
-    try:
-        yield
-    finally:
-        builder.call = None
+
+    __slots__ = ("builder", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.builder: Builder | None = None
+
+    def __enter__(self) -> None:
+        builder = current_builder()
+        if builder is not None and builder.call is None:
+            builder.call = Call(self.name)
+            self.builder = builder
+
+    def __exit__(self, *exception: object) -> None:
+        if self.builder is not None:
+            self.builder.call = None
 
 
 def open_builders() -> tuple[Builder, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -24,7 +23,7 @@ class Var:
     """A variable: assigned once, equal only to itself."""
 
     type: ArrayType
-    serial: int = field(default_factory=lambda: next(_serial))
+    serial: int = field(default_factory=_serial.__next__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,7 @@ class Const:
     value: np.generic
     type: ArrayType
 
-    @functools.cached_property
+    @property
     def key(self) -> tuple[np.dtype[Any], bytes]:
         """Hashable identity of the value: NaNs are equal to themselves, 0.0 differs from -0.0."""
         return self.type.dtype, self.value.tobytes()
@@ -46,6 +45,10 @@ Atom = Var | Const
 def constant(value: Any, dtype: Any) -> Const:
     """A rank-0 constant of the given dtype."""
     dtype = np.dtype(dtype)
+    if type(value) is float and dtype == np.float64:
+        return Const(np.float64(value), ArrayType((), dtype))
+    if type(value) is dtype.type:
+        return Const(value, ArrayType((), dtype))
     with np.errstate(all="ignore"):
         return Const(dtype.type(np.asarray(value).astype(dtype)), ArrayType((), dtype))
 
@@ -90,8 +93,11 @@ class Graph:
         return self
 
 
+_NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
+
+
 def freeze_params(params: dict[str, Any]) -> Mapping[str, Any]:
-    return MappingProxyType(params)
+    return MappingProxyType(params) if params else _NO_PARAMS
 
 
 def atom_key(atom: Atom) -> Any:
@@ -103,11 +109,14 @@ def eqn_key(primitive: Primitive, inputs: tuple[Atom, ...], params: Mapping[str,
     """Hashable identity of what an equation computes."""
     for atom in inputs:
         if isinstance(atom, Const):
-            inputs = tuple([atom_key(a) for a in inputs])
-            break
-    if len(params) > 1:
-        return primitive, inputs, tuple(sorted(params.items()))
-    return primitive, inputs, *params.items()
+            return primitive, tuple([atom_key(a) for a in inputs]), _params_key(params)
+    return primitive, inputs, _params_key(params)
+
+
+def _params_key(params: Mapping[str, Any]) -> tuple[Any, ...]:
+    if not params:
+        return ()
+    return tuple(sorted(params.items())) if len(params) > 1 else tuple(params.items())
 
 
 def uses(graph: Graph) -> dict[Var, int]:

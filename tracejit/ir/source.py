@@ -29,9 +29,13 @@ class Call:
     name: str
     order: int = 0
 
-    @functools.cached_property
     def derivative(self) -> Call:
-        return Call(self.name, self.order + 1)
+        """The call that equations of its derivative belong to: one object, whoever asks."""
+        found = self.__dict__.get("_derivative")
+        if found is None:
+            # Not `cached_property`, whose lock costs more than the rest; a race ends with one of two equals.
+            found = self.__dict__.setdefault("_derivative", Call(self.name, self.order + 1))
+        return found
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Source:
         """The same line, for equations of the derivative of what was written there."""
         if self.call is None:
             return self
-        return Source(self.function, self.filename, self.line, self.call.derivative, self.offset)
+        return Source(self.function, self.filename, self.line, self.call.derivative(), self.offset)
 
     def describe(self) -> str:
         """`in loss, model.py:12:  z = x @ w`, as error messages show it."""

@@ -206,9 +206,9 @@ def broadcast(value: Value, shape: Sequence[int], dims: Sequence[int]) -> Value:
 
 def broadcast_to(value: Value, shape: Sequence[int]) -> Value:
     """NumPy's broadcasting of `value` to `shape`, which must be possible."""
-    shape = tuple(int(n) for n in shape)
-    if not value.atom.type.shape:
-        return broadcast(value, shape, ())
+    shape = tuple([int(n) for n in shape])
+    if shape and not value.atom.type.shape:
+        return emit(broadcast_p, value, shape=shape, dims=())
     offset = len(shape) - value.ndim
     kept = [k for k, n in enumerate(value.shape) if n == shape[k + offset]]
     dropped = [k for k in range(value.ndim) if k not in kept]

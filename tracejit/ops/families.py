@@ -114,7 +114,10 @@ def promote(name: str, resolve: Resolve, args: Sequence[Any]) -> list[Value]:
     """Operands as values of the dtypes that `resolve` asks for."""
     values = [a if isinstance(a, Value) else as_value(a, f"{name}: operand {k}") for k, a in enumerate(args)]
     dtypes = resolve(*[v.weak or v.atom.type.dtype for v in values])
-    return [convert(v, dtype) for v, dtype in zip(values, dtypes, strict=False)]
+    return [
+        v if v.weak is None and v.atom.type.dtype is dtype else convert(v, dtype)
+        for v, dtype in zip(values, dtypes)
+    ]
 
 
 def broadcast_values(name: str, values: Sequence[Value]) -> list[Value]:

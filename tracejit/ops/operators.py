@@ -37,8 +37,10 @@ def weaken(value: Value) -> Value:
 
 
 def _operator(function: Callable[..., Value]) -> Operator:
+    call = getattr(function, "call", function)
+
     def operate(*operands: Any) -> Value:
-        result = function(*operands)
+        result = call(*operands)
         return weaken(result) if stays_weak(*operands) else result
 
     operate.__name__ = getattr(function, "name", None) or function.__name__

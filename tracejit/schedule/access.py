@@ -6,6 +6,7 @@ index, under guards. Equations that read a view read through it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -57,6 +58,7 @@ def axis_map(eqn: Eqn) -> Dims | None:
     return identity([a.type for a in eqn.inputs], eqn.out.type, **eqn.params)
 
 
+@functools.lru_cache(maxsize=256)
 def full_index(axes: Dims) -> tuple[Index, ...]:
     """The index tuple of an array whose dimension k runs along loop axis `axes[k]`."""
     return tuple(Index() if a is None else Index.factor(AxisRef(a)) for a in axes)

@@ -6,6 +6,7 @@ Every integer in them is a size or a position of this trace; the printer replace
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -141,6 +142,10 @@ class Index:
         return Guard("==", self - other) if isinstance(other, (Index, int)) else NotImplemented
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
         return hash((frozenset(self.terms), self.constant))
 
     @property
