@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.transforms.checks import float_inputs, float_outputs, is_single
 from tracejit.ir import Graph, evaluate, format_graph, verify
 from tracejit.ops.reading import read_graph
 from tracejit.passes import PIPELINE, optimize, simplify_graph
+from tracejit.passes.cse import eliminate_common
 from tracejit.transforms import vjp_graph
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (*dict.fromkeys(PIPELINE), simplify_graph)
@@ -48,6 +50,19 @@ def test_a_pass_applied_twice_is_the_pass(
 ) -> None:
     once = step(case[0])
     assert format_graph(step(once)) == format_graph(once)
+
+
+@each_pass
+@settings(max_examples=60)
+@given(case=graphs(most=24))
+def test_what_is_known_of_a_tidy_graph_saves_work_and_changes_nothing(
+    step: Callable[[Graph], Graph], case: tuple[Graph, list[Any]]
+) -> None:
+    tidy = eliminate_common(case[0])
+    assert tidy.is_tidy
+    unknown = dataclasses.replace(tidy)
+    assert not unknown.is_tidy
+    assert format_graph(step(tidy)) == format_graph(step(unknown))
 
 
 @settings(max_examples=300)

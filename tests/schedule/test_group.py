@@ -147,6 +147,27 @@ def f(v0: 'f64[6,8]'):
     assert list(together.eqns) == list(first.eqns)
 
 
+def test_the_larger_group_keeps_the_names_of_its_axes_and_the_order_is_that_of_the_older_ones() -> None:
+    text = """
+def f(v0: 'f64[6,6]'):
+    v1: 'f64[6,6]' = tanh(v0)
+    v2: 'f64[6,6]' = exp(v1)
+    v3: 'f64[6]' = reduce_sum(v2, axes=(1,))
+    return (v2, v3)
+"""
+    _, groups, _ = groups_of(text)
+    first, (second, third) = groups[0], groups[1:]
+    reader = merge(second, third)
+    assert reader is not None
+    together = merge(first, reader)
+    assert together is not None
+    assert set(together.extents) == set(reader.extents)
+    assert set(together.ages.values()) == set(first.ages.values())
+    order = loop_order(together)
+    assert order is not None
+    assert [together.ages[axis] for axis in order] == sorted(first.ages.values())
+
+
 def test_a_group_is_not_extended_by_new_axes_or_by_readers_of_reductions() -> None:
     for text in (
         """

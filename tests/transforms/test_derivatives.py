@@ -116,6 +116,24 @@ def test_the_halves_of_a_gradient_make_the_whole(
 # --- named functions, three times ------------------------------------------------------------------------
 
 
+def test_a_constant_cotangent_needs_no_input_and_gives_the_same() -> None:
+    graph = build(lambda x: reduce_sum(multiply(sin(x), exp(x)), (0,)), V)
+    (total,) = graph.outputs
+    seeded = vjp_graph(graph, (0,), [constant(1, total.type.dtype)])
+    asked = vjp_graph(graph, (0,), [True])
+    assert (len(seeded.inputs), len(asked.inputs)) == (1, 2)
+    for got, wanted in zip(evaluate(verify(seeded), [X]), evaluate(asked, [X, np.array(1.0)]), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_derivatives_take_equations_over_as_they_are() -> None:
+    graph = build(lambda x: multiply(sin(x), exp(x)), V)
+    for derived in (vjp_graph(graph, (0,)), jvp_graph(graph, (True,))):
+        verify(derived)
+        assert derived.inputs[0] is graph.inputs[0]
+        assert set(graph.eqns) <= set(derived.eqns)
+
+
 @each_function
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize(

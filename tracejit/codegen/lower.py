@@ -74,6 +74,7 @@ class Lowering:
         self.language = ScalarLanguage(self.emit)
         self.eqn: Eqn | None = None
         self.in_group = {e.out: e for e in self.group.eqns.values()}
+        self.operands = {v: self.group.operands_of(e) for v, e in self.in_group.items()}
         self.paths = {v: self._ordered(self.group.domains[v]) for v in self.in_group}
         self.result_paths = {v: self._ordered(self.group.computed[v] or ()) for v in self.in_group}
 
@@ -94,7 +95,7 @@ class Lowering:
 
     def path(self, eqn: Eqn) -> tuple[int, ...]:
         """The loops around the equation, outermost first."""
-        return self.paths[eqn.out]
+        return self.paths[eqn.outputs[0]]
 
     def build(self, prefix: tuple[int, ...], pending: list[Eqn]) -> None:
         """Fill the innermost open block with equations whose paths start with `prefix`."""
@@ -111,16 +112,20 @@ class Lowering:
             pending = waiting
 
     def is_ready(self, eqn: Eqn) -> bool:
-        return all(v in self.scalars or v in self.homes for v in self.group.operands_of(eqn))
+        return all(v in self.scalars or v in self.homes for v in self.operands[eqn.out])
 
     def open_loop(self, prefix: tuple[int, ...], pending: list[Eqn]) -> set[Eqn]:
         """One loop with all pending equations that can run in it now."""
         depth = len(prefix)
-        for axis in self.order:
-            inner = [e for e in pending if len(self.path(e)) > depth and self.path(e)[depth] == axis]
+        inner: dict[int, list[Eqn]] = {axis: [] for axis in self.order}
+        for eqn in pending:  # in order of definition: operands come first
+            path = self.path(eqn)
+            if len(path) > depth:
+                inner[path[depth]].append(eqn)
+        for axis, eqns in inner.items():
             chosen: dict[Var, Eqn] = {}
-            for eqn in inner:  # pending is in order of definition: operands come first
-                if all(self.is_available(v, (*prefix, axis), chosen) for v in self.group.operands_of(eqn)):
+            for eqn in eqns:
+                if all(self.is_available(v, (*prefix, axis), chosen) for v in self.operands[eqn.out]):
                     chosen[eqn.out] = eqn
             if chosen:
                 self.loop(prefix, axis, list(chosen.values()))
@@ -333,7 +338,7 @@ class Lowering:
         if eqn.primitive.kind is not Kind.ELEMENTWISE:
             return REPEAT_COST + 1
         cost = eqn.primitive.cost
-        for operand in self.group.operands_of(eqn):
+        for operand in self.operands[var]:
             cost += self.repeat_cost(operand)
             if cost > REPEAT_COST:
                 break

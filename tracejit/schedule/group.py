@@ -25,7 +25,7 @@ class Group:
     domain_dims: the same, in the order of the dimensions of the shape that the equation runs over
     reads: arrays and results read, with the axes of their dimensions; None where elements are picked
     operands: for each result the arrays and results that its equation reads, through views as well
-    reduced: the results of reductions
+    reduced: the reductions, by their results
     """
 
     eqns: dict[int, Eqn] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Group:
     domain_dims: dict[Var, Dims] = field(default_factory=dict)
     reads: dict[tuple[Var, Dims | None], None] = field(default_factory=dict)
     operands: dict[Var, frozenset[Var]] = field(default_factory=dict)
-    reduced: set[Var] = field(default_factory=set)
+    reduced: dict[Var, Eqn] = field(default_factory=dict)
 
     def operands_of(self, eqn: Eqn) -> list[Var]:
         """Results of this group that the equation reads, through views as well."""
@@ -69,7 +69,7 @@ def single(number: int, eqn: Eqn, definitions: Mapping[Var, Eqn]) -> Group:
             group.reads[(reach.base, moved)] = None
     group.operands[eqn.out] = frozenset(v for v, _ in group.reads)
     if eqn.primitive.kind is Kind.REDUCTION:
-        group.reduced.add(eqn.out)
+        group.reduced[eqn.out] = eqn
     return group
 
 
@@ -268,27 +268,25 @@ def consumed_reductions(group: Group, epilogue: Set[Var]) -> list[Eqn]:
     """Reductions whose result a loop of the same group needs (the scalars of its `epilogue` do not count)."""
     if not group.reduced:
         return []
-    needed = set[Var]().union(*(read for v, read in group.operands.items() if v not in epilogue))
-    return [e for e in group.eqns.values() if e.out in group.reduced and e.out in needed]
+    needed = set[Var]().union(*[read for v, read in group.operands.items() if v not in epilogue])
+    return [e for v, e in group.reduced.items() if v in needed]
 
 
 def _register_reductions(group: Group) -> list[Eqn]:
     """Reductions that need two registers and cannot run in memory: argmax and argmin."""
-    if not group.reduced:
-        return []
-    return [e for e in group.eqns.values() if (e.primitive.reducer or "").startswith("arg")]
+    return [e for e in group.reduced.values() if (e.primitive.reducer or "").startswith("arg")]
 
 
 def epilogue_results(group: Group) -> set[Var]:
     """Scalars computed after the nest: they depend on a reduction to a scalar."""
     late: set[Var] = set()
-    if not group.reduced:
+    if not group.reduced or all(group.domains.values()):
         return late
     for eqn in group.eqns.values():
-        var = eqn.out
+        var = eqn.outputs[0]
         if not group.domains[var]:
             read = group.operands[var]
-            if not (late.isdisjoint(read) and group.reduced.isdisjoint(read)):
+            if not (late.isdisjoint(read) and group.reduced.keys().isdisjoint(read)):
                 late.add(var)
     return late
 
@@ -320,13 +318,30 @@ def loop_order(group: Group, rank: bool = True) -> list[int] | None:
     outer = {a for a in outer if not before[a]}
     if not outer:
         return None
-    score = _inner_scores(group) if rank else dict.fromkeys(group.extents, 0)
+    return _ranked(group, outer, before) if rank else _reachable(outer, before)
+
+
+def _ranked(group: Group, outer: Set[int], before: Mapping[int, Set[int]]) -> list[int] | None:
+    """All axes, one of `outer` first, each after those it must come after; contiguous ones as far in as can be."""
+    score = _inner_scores(group)
     order = [min(outer, key=lambda a: (score[a], group.ages[a]))]
     while len(order) < len(before):
         ready = [a for a in before if a not in order and before[a] <= set(order)]
         if not ready:
             return None
         order.append(min(ready, key=lambda a: (score[a], group.ages[a])))
+    return order
+
+
+def _reachable(outer: Set[int], before: Mapping[int, Set[int]]) -> list[int] | None:
+    """As `_ranked`, in any order that there is."""
+    order = [next(iter(outer))]
+    while len(order) < len(before):
+        known = set(order)
+        ready = [a for a, needed in before.items() if a not in known and needed <= known]
+        if not ready:
+            return None
+        order += ready
     return order
 
 
