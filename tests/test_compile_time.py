@@ -1,4 +1,4 @@
-"""What first calls cost, by counts that are the same on every machine: work by length, imports, compilations."""
+"""What first calls cost, by counts that are the same everywhere: work by length, imports, compilations."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def constant(value: Any, dtype: Any) -> Const:
     """A rank-0 constant of the given dtype."""
     dtype = np.dtype(dtype)
     if type(value) is float and dtype == np.float64:
-        return Const(np.float64(value), ArrayType((), dtype))
+        return Const(dtype.type(value), ArrayType((), dtype))
     if type(value) is dtype.type:
         return Const(value, ArrayType((), dtype))
     with np.errstate(all="ignore"):
