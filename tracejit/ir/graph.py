@@ -45,10 +45,9 @@ Atom = Var | Const
 def constant(value: Any, dtype: Any) -> Const:
     """A rank-0 constant of the given dtype."""
     dtype = np.dtype(dtype)
-    if type(value) is float and dtype == np.float64:
-        return Const(dtype.type(value), ArrayType((), dtype))
-    if type(value) is dtype.type:
-        return Const(value, ArrayType((), dtype))
+    scalar: Any = dtype.type
+    if type(value) is scalar or (type(value) is float and scalar is np.float64):
+        return Const(scalar(value), ArrayType((), dtype))
     with np.errstate(all="ignore"):
         return Const(dtype.type(np.asarray(value).astype(dtype)), ArrayType((), dtype))
 

@@ -322,7 +322,7 @@ def loop_order(group: Group, rank: bool = True) -> list[int] | None:
 
 
 def _ranked(group: Group, outer: Set[int], before: Mapping[int, Set[int]]) -> list[int] | None:
-    """All axes, one of `outer` first, each after those in `before`; what is contiguous as far in as can be."""
+    """All axes, one of `outer` first, each after those in `before`; contiguous ones as far in as can be."""
     score = _inner_scores(group)
     order = [min(outer, key=lambda a: (score[a], group.ages[a]))]
     while len(order) < len(before):

@@ -229,10 +229,16 @@ class Code:
 
     def together(self, *operands: Reg) -> tuple[tuple[Reg, ...], int, int]:
         """The operands with equally many lanes, that number, and the region where all exist."""
-        lanes = max(x.lanes for x in operands)
+        lanes = region = 0  # the most frequent call of all when a program is printed
+        for x in operands:
+            if x.lanes > lanes:
+                lanes = x.lanes
         if lanes:
-            operands = tuple(x if x.lanes else self.splat(x, lanes) for x in operands)
-        return operands, lanes, max(x.region for x in operands)
+            operands = tuple([x if x.lanes else self.splat(x, lanes) for x in operands])
+        for x in operands:
+            if x.region > region:
+                region = x.region
+        return operands, lanes, region
 
     def binary(self, op: str, a: Reg, b: Reg) -> Reg:
         """`op` is LLVM's: fadd, mul, shl, ..."""
