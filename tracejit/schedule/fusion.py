@@ -175,16 +175,20 @@ class _Grouping:
         if merged is None or loop_order(merged, rank=False) is None:
             return False
         self._leave(b)
-        for var in left.needs:
-            if var in right.group.computed:
-                self.readers[var].discard(a)
-        needs = {v for v, _ in merged.reads if v not in merged.computed}
-        self.nodes[a] = _Node(merged, None, needs)
+        self.replace(a, merged)
         self.owner.update(dict.fromkeys(right.group.computed, a))
-        for var in needs - left.needs:
-            self.readers.setdefault(var, set()).add(a)
         self._join_below(a, b)
         return True
+
+    def replace(self, key: int, group: Group) -> None:
+        """Put another group in the place of one that computed less."""
+        before = self.nodes[key].needs
+        needs = {v for v, _ in group.reads if v not in group.computed}
+        self.nodes[key] = _Node(group, None, needs)
+        for var in before - needs:
+            self.readers[var].discard(key)
+        for var in needs - before:
+            self.readers.setdefault(var, set()).add(key)
 
     def _leave(self, key: int) -> _Node:
         """Take a group out, to be entered as part of another one."""
@@ -242,12 +246,12 @@ def _recompute(graph: Graph, grouping: _Grouping, needed: set[Var]) -> set[Var]:
         key = grouping.owner.get(var)
         if key is None or grouping.nodes[key].library is not None:
             continue
-        readers = [k for k, n in grouping.nodes.items() if var in n.needs]
+        readers = sorted(grouping.readers.get(var, ()))
         replaced = [_with_cone(grouping, k, var, needed) for k in readers]
         if readers and all(g is not None for g in replaced):
             for k, group in zip(readers, replaced, strict=True):
                 assert group is not None
-                grouping.nodes[k] = _Node(group, None, {v for v, _ in group.external_reads()})
+                grouping.replace(k, group)
     return _stored_by_others(graph, grouping)
 
 

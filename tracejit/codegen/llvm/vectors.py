@@ -160,7 +160,7 @@ class _Planner:
         """With `inside` for the loops of one row, and numbers of a row crossing to its loops and back."""
         extent = self.extent(loop)
         steps = -(-extent // self.lanes)
-        direct = [s for s in loop.body if not isinstance(s, Loop)]
+        direct = dict.fromkeys(s for s in loop.body if not isinstance(s, Loop))
         own = {s.scalar for s in direct if isinstance(s, (Compute, Load))}
         read = {x for s in walk(loop.body) if s not in direct for x in operands(s)}
         crossing = len(own & read) + sum(isinstance(s, Reset) for s in direct)
