@@ -46,6 +46,20 @@ def test_results_are_the_given_arrays(rng: np.random.Generator) -> None:
     assert (given_value, given_db) == (value, db)
 
 
+def test_numbers_go_to_0d_arrays(rng: np.random.Generator) -> None:
+    @numba.njit
+    def inside(w: Any, b: Any, x: Any, y: Any, dw: Any, db: Any) -> Any:
+        return affine.grad(w, b, x, y, out=(dw, db))
+
+    arguments = data(rng, 9, 5)
+    dw, db = np.empty(5), np.empty(())
+    given = inside(*arguments, dw, db)
+    expected = affine.grad(*arguments)
+    assert np.shares_memory(given[1], db)
+    np.testing.assert_array_equal(dw, expected[0])
+    assert db == expected[1]
+
+
 def test_out_may_be_an_input(rng: np.random.Generator) -> None:
     arguments = data(rng, 9, 5)
     expected = affine(*arguments)[1][0]
@@ -117,9 +131,12 @@ def test_the_gradient_alone_and_auxiliary_results(rng: np.random.Generator) -> N
 
 def test_another_shape_is_an_error_and_nothing_is_written(rng: np.random.Generator) -> None:
     out = np.zeros(6)
-    with pytest.raises(tj.ShapeError) as caught:
+    with pytest.raises(tj.ArgumentError) as caught:
         gradients_into(*data(rng, 9, 5), out)
-    assert str(caught.value) == "affine: out has an array f64[6], where the result is f64[5]"
+    assert str(caught.value) == (
+        "affine: out has an array f64[6], where the result is f64[5]\n"
+        "  hint: give an array of that type: np.empty((5,), np.float64)"
+    )
     assert not out.any()
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.errors import ArgumentError, IndexOutOfBoundsError, ShapeError, UnsupportedError
+from tracejit.errors import ArgumentError, IndexOutOfBoundsError, UnsupportedError
 from tracejit.interop import native_text
 from tracejit.interop.records import SHAPES, Record, Site, make_record
 from tracejit.interop.results import describe_result
@@ -215,7 +215,10 @@ def raise_shape_error(
     start, rank = sum(ranks[:number]), ranks[number]
     wanted = ArrayType(tuple(words[start : start + rank]), np.dtype(outputs[number].dtype))
     given = wanted.with_shape(tuple((ctypes.c_int64 * rank).from_address(shape)))
-    raise ShapeError(f"{reference.name}: out has an array {given}, where the result is {wanted}")
+    raise ArgumentError(
+        f"{reference.name}: out has an array {given}, where the result is {wanted}",
+        hint=f"give an array of that type: np.empty({wanted.shape}, np.{wanted.dtype})",
+    )
 
 
 def _record_at(reference: Reference, spec: CallSpec, result: Result, address: int) -> Record:

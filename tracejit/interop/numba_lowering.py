@@ -195,15 +195,15 @@ class _Call:
         start = 0
         for k, output in enumerate(self.outputs):
             dtype = numpy_support.from_dtype(np.dtype(output.dtype))
-            if output.is_scalar:
-                data = cgutils.alloca_once(self.builder, self.context.get_data_type(dtype))
-                buffers.append((data, None))
-                continue
-            sizes = [self.word(shapes, start + k) for k in range(output.ndim)]
+            sizes = [self.word(shapes, start + axis) for axis in range(output.ndim)]
             start += output.ndim
             if k in outs:
                 array = outs[k][1]
                 self.check_shape(record, k, array, sizes)
+            elif output.is_scalar:
+                data = cgutils.alloca_once(self.builder, self.context.get_data_type(dtype))
+                buffers.append((data, None))
+                continue
             else:
                 kind = types.Array(dtype, output.ndim, "C")
                 array = _empty_nd_impl(self.context, self.builder, kind, sizes)
