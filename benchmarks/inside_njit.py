@@ -138,7 +138,7 @@ def bare_loop(loss: Any, args: tuple[Any, ...]) -> Callable[..., float]:
     executable = loss.program_of(*args).run
     executable(list(args))
     ((_, bound),) = executable.bound.items()
-    outputs = [np.empty(shape, dtype) for shape, dtype in executable._outputs]
+    outputs = [np.empty(shape, dtype) for shape, dtype in executable.outputs]
     handles = [id(x) for x in (*args, *outputs)]
     workspace = np.empty(max(executable.program.workspace, 1), np.uint8)
     status = np.zeros(1, np.int64)

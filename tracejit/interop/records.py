@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.codegen.program import Segment
 from tracejit.interop.signature import CallSpec, Output, Position
 from tracejit.runtime.executable import WORKSPACE_KEPT as WORKSPACE_KEPT
 from tracejit.runtime.executable import Bound, Executable, layout_of
@@ -80,8 +79,10 @@ class Record:
         return [leaves[x.number] if isinstance(x, Position) else x for x in self.inputs]
 
 
-def fill_native(record: Record, executable: Executable, bound: Bound, leaves: Sequence[Any]) -> None:
-    """Fill in what a program needs that is one native call."""
+def fill_native(
+    record: Record, executable: Executable, bound: Bound, segment: int, leaves: Sequence[Any]
+) -> None:
+    """Fill in what a program needs that is one native call, of the segment with this number."""
     assert bound.native is not None
     text, words = bound.text, record.words
     fixed = [x for x in record.inputs if not isinstance(x, Position)]
@@ -92,7 +93,7 @@ def fill_native(record: Record, executable: Executable, bound: Bound, leaves: Se
     places = [x.number if isinstance(x, Position) else x for x in record.inputs]
     place_of = dict(zip(variables, (*places, *outputs), strict=True))
     status, workspace = outputs.stop, outputs.stop + 1
-    template = [0] * (1 + text.dynamic)
+    template = [segment] + [0] * text.dynamic
     picks: list[int] = []
     strides: list[int] = []
     for place, slot in enumerate(text.slots[: text.dynamic], start=1):
@@ -128,12 +129,9 @@ def fill_native(record: Record, executable: Executable, bound: Bound, leaves: Se
     record.program = None
 
 
-def is_one_native_call(executable: Any) -> bool:
-    """Can the program run without Python?"""
-    if not isinstance(executable, Executable):
-        return False
-    calls = executable.program.calls
-    return len(calls) == 1 and isinstance(calls[0], Segment)
+def whole_segment(executable: Executable, bound: Bound) -> int | None:
+    """The number that makes the code run all of the program; None where Python runs some of its steps."""
+    return 0 if executable.is_one_call and bound.native is not None else None
 
 
 def make_record(program: Any, leaves: Sequence[Any], order: Sequence[Any], key: Sequence[int]) -> Record:
@@ -141,19 +139,18 @@ def make_record(program: Any, leaves: Sequence[Any], order: Sequence[Any], key: 
 
     order: inputs of the program before the captured arrays: the position of a leaf, or a default value
     """
-    executable = program.run
-    shapes = [n for shape in executable._shapes for n in shape]
+    executable: Executable = program.run
+    shapes = [n for shape in executable.shapes for n in shape]
     inputs = [
-        x if isinstance(x, Position) else np.asarray(x, dtype) for x, dtype in zip(order, executable._dtypes)
+        x if isinstance(x, Position) else np.asarray(x, dtype) for x, dtype in zip(order, executable.dtypes)
     ]
     record = Record(key, shapes, [*inputs, *program.captures], program)
     arrays = [np.asarray(x) for x in record.arrays(leaves)]
-    if is_one_native_call(executable) and all(map(is_usable, arrays, executable._dtypes)):
-        layout = tuple(map(layout_of, arrays))
-        bound = executable.bound.get(layout)
-        if bound is None:
-            bound = executable.bound[layout] = executable.bind(layout)
-        fill_native(record, executable, bound, leaves)
+    if all(map(is_usable, arrays, executable.dtypes)):
+        bound = executable.bound_for(tuple(map(layout_of, arrays)))
+        segment = whole_segment(executable, bound)
+        if segment is not None:
+            fill_native(record, executable, bound, segment, leaves)
     return record
 
 
