@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,34 @@ def test_keywords_defaults_and_variants(rng: np.random.Generator) -> None:
     agree(inside(w, x), (loss(w, x), loss(w, scale=3.0, x=x), loss.value(w, x), loss.grad(w, x=x)))
 
 
+def test_defaults_are_differentiated_where_they_are_selected(rng: np.random.Generator) -> None:
+    @tj.grad_jit(argnums=(0, 1))
+    def loss(w: Any, scale: Any = 2.0, power: Any = 3) -> Any:
+        return (scale * w**power).sum()
+
+    @numba.njit
+    def inside(w: Any) -> Any:
+        return loss(w), loss(w, power=2)
+
+    w = rng.normal(size=5)
+    agree(inside(w), (loss(w), loss(w, power=2)))
+
+
+def test_none_is_an_argument(rng: np.random.Generator) -> None:
+    @tj.jit
+    def shifted(x: Any, pair: Any, bias: Any = None) -> Any:
+        w, b = pair
+        z = x * w if b is None else x * w + b
+        return z if bias is None else z + bias
+
+    @numba.njit
+    def inside(x: Any, w: Any) -> Any:
+        return shifted(x, (w, None)), shifted(x, (w, w), None), shifted(x, (w, None), bias=1.0)
+
+    x, w = rng.normal(size=4), rng.normal(size=4)
+    agree(inside(x, w), (shifted(x, (w, None)), shifted(x, (w, w)), shifted(x, (w, None), 1.0)))
+
+
 def test_static_arguments_are_known_to_the_compiler() -> None:
     @tj.jit(static_argnames=("power", "mode"))
     def raised(x: Any, power: Any, mode: Any = "sum") -> Any:
@@ -347,3 +376,71 @@ def test_many_threads_each_have_a_workspace(rng: np.random.Generator) -> None:
     expected = np.array([scores(x) for x in xs])
     for _ in range(3):
         np.testing.assert_array_equal(inside(xs), expected)
+
+
+def test_threads_that_call_at_once_for_the_first_time(rng: np.random.Generator) -> None:
+    @tj.grad_jit
+    def loss(w: Any, x: Any) -> Any:
+        return (np.tanh(x @ w) ** 2).mean()
+
+    @numba.njit(nogil=True)
+    def inside(w: Any, x: Any) -> Any:
+        return loss(w, x)
+
+    w = rng.normal(size=5)
+    xs = [rng.normal(size=(n, 5)) for n in range(5, 25)]
+    inside(w, xs[0])
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda x: inside(w, x), xs * 10))
+    for x, result in zip(xs * 10, results, strict=True):
+        agree(result, loss(w, x))
+
+
+# --- other callers ------------------------------------------------------------------------------------------
+
+
+def test_numpy_ufuncs_made_by_numba() -> None:
+    slope = tj.grad(lambda x: x**3)
+
+    @numba.vectorize(["f8(f8)"])
+    def slopes(x: Any) -> Any:
+        return slope(x)
+
+    np.testing.assert_array_equal(slopes(np.arange(4.0)), [0.0, 3.0, 12.0, 27.0])
+
+
+def test_options_of_the_caller_leave_the_call_as_it_is(rng: np.random.Generator) -> None:
+    x = rng.normal(size=9)
+    for options in ({"fastmath": True}, {"boundscheck": True}, {"error_model": "numpy"}, {"debug": True}):
+        inside = numba.njit(**options)(call_spread.py_func)
+        agree(inside(x), spread(x))
+
+
+def test_callers_of_callers_and_inlined_ones(rng: np.random.Generator) -> None:
+    @numba.njit(inline="always")
+    def inlined(x: Any) -> Any:
+        return spread(x)
+
+    @numba.njit
+    def outer(x: Any) -> Any:
+        return call_spread(x), inlined(x)
+
+    x = rng.normal(size=6)
+    agree(outer(x), (spread(x), spread(x)))
+
+
+def test_an_array_in_two_roles_and_one_that_is_written_between_calls() -> None:
+    @tj.grad_jit
+    def loss(a: Any, b: Any) -> Any:
+        return (a * b).sum()
+
+    @numba.njit
+    def inside(x: Any) -> Any:
+        total = 0.0
+        for _ in range(3):
+            value, g = loss(x, x)
+            x += g
+            total += value
+        return total
+
+    assert inside(np.ones(2)) == 2 + 8 + 32

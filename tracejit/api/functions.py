@@ -79,6 +79,7 @@ class Transformed(entry.Callable):
         self._programs = Programs() if programs is None else programs
         self._origin: tuple[Any, str] | None = None
         self._bound_parameters: Parameters | None = None
+        self.call_sites: dict[Any, Any] = {}  # in compiled code, by the types of the call
         entry.attach_if_loaded(self, self._programs.state)
 
     # --- calls ----------------------------------------------------------------------------------------------
@@ -283,10 +284,9 @@ class Transformed(entry.Callable):
 
     def clear(self) -> None:
         """Forget the programs of this function, also in compiled callers."""
-        from tracejit.interop.callbacks import forget
-
         self._programs.clear()
-        forget(self)
+        for site in list(self.call_sites.values()):
+            site.clear()
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """By name where it is found under its own, else from the function; programs are made anew."""

@@ -10,7 +10,6 @@ import functools
 import itertools
 import os
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from tracejit.errors import ArgumentError, IndexOutOfBoundsError, UnsupportedErr
 from tracejit.interop import native_text
 from tracejit.interop.records import SHAPES, Record, Site, make_record
 from tracejit.interop.results import describe_result
-from tracejit.interop.signature import ArrayLeaf, CallSpec, Leaf, Position, Result, ScalarLeaf
+from tracejit.interop.signature import ArrayLeaf, CallSpec, Function, Leaf, Position, Result, ScalarLeaf
 from tracejit.ir import ArrayType
 
 _PROCESS = os.urandom(
@@ -31,9 +30,7 @@ _PROCESS = os.urandom(
 ).hex()  # tells code of this process from code that was kept on disk; a fork is the same
 _numbers = itertools.count(1)
 _functions: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-_sites: weakref.WeakKeyDictionary[Any, dict[tuple[CallSpec, Result], Site]] = weakref.WeakKeyDictionary()
 _kept: list[Any] = []  # functions that code from disk calls: nothing else knows how long it lives
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -70,45 +67,36 @@ class Reference:
         return found
 
 
-def refer_to(function: Any, name: str, module: str | None, path: str | None) -> Reference:
+def refer_to(function: Function, name: str, module: str | None, path: str | None) -> Reference:
     """A reference to a transformed function, which holds as long as that is alive."""
     number = next(_numbers)
     _functions[number] = function
     return Reference(_PROCESS, number, name, module, path)
 
 
-def site_of(function: Any, spec: CallSpec, result: Result) -> Site:
+def site_of(function: Function, spec: CallSpec, result: Result) -> Site:
     """The site of all calls of a function with arguments of these types."""
-    with _lock:
-        sites = _sites.setdefault(function, {})
-        if (spec, result) not in sites:
-            sites[spec, result] = Site(spec, result.outputs)
-        return sites[spec, result]
+    site = function.call_sites.get((spec, result))
+    return site or function.call_sites.setdefault((spec, result), Site())
 
 
-def c_record(function: Any, name: str, spec: CallSpec, leaves: Sequence[Any]) -> tuple[Result, Record]:
+def c_record(function: Function, name: str, spec: CallSpec, leaves: Sequence[Any]) -> tuple[Result, Record]:
     """What a call with these leaves gives, and the record of its program, alone on a site of its own."""
     program = _program_of(function, name, spec, leaves)
     types = [atom.type for atom in program.run.program.schedule.graph.outputs]
     result = describe_result(types, program.zero_dims, program.finish, name)
     record = _record_for(function, spec, program, leaves, ())
-    site = Site(spec, result.outputs)
+    site = Site()
     site.add((), record)
     record.keep.append(site)  # which holds the workspace
     return result, record
 
 
 def _record_for(
-    function: Any, spec: CallSpec, program: Any, leaves: Sequence[Any], key: tuple[int, ...]
+    function: Function, spec: CallSpec, program: Any, leaves: Sequence[Any], key: tuple[int, ...]
 ) -> Record:
     args, kwargs = spec.arrange([Position(k) for k in range(len(leaves))])
     return make_record(program, leaves, function.leaves_of(*args, **kwargs), key)
-
-
-def forget(function: Any) -> None:
-    """Let every compiled caller of `function` ask again at its next call."""
-    for site in list(_sites.get(function, {}).values()):
-        site.clear()
 
 
 # --- threads without Python ---------------------------------------------------------------------------------
@@ -225,7 +213,7 @@ def _record_at(reference: Reference, spec: CallSpec, result: Result, address: in
     return site_of(reference.find(), spec, result).records[address]
 
 
-def _program_of(function: Any, name: str, spec: CallSpec, leaves: Sequence[Any]) -> Any:
+def _program_of(function: Function, name: str, spec: CallSpec, leaves: Sequence[Any]) -> Any:
     args, kwargs = spec.arrange(leaves)
     program = function.program_of(*args, **kwargs)
     if not program.is_reusable:

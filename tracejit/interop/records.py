@@ -8,13 +8,14 @@ for other threads may be reading them.
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tracejit.interop.signature import CallSpec, Output, Position
+from tracejit.interop.signature import Position
 from tracejit.runtime.executable import WORKSPACE_KEPT as WORKSPACE_KEPT
 from tracejit.runtime.executable import Bound, Executable, layout_of
 
@@ -174,10 +175,7 @@ def is_usable(array: Any, dtype: Any) -> bool:
 class Site:
     """The records of one function for arguments of one set of types; `address` is where the chain starts."""
 
-    def __init__(self, spec: CallSpec, outputs: tuple[Output, ...]) -> None:
-        self.spec = spec
-        self.outputs = outputs
-        self.lock = threading.Lock()
+    def __init__(self) -> None:
         self.words = (ctypes.c_int64 * 2)()
         self.address = ctypes.addressof(self.words)
         self.records: dict[int, Record] = {}  # by address; all that were ever in the chain
@@ -185,7 +183,7 @@ class Site:
 
     def add(self, key: tuple[int, ...], record: Record) -> None:
         """Put a record at the head of the chain, and cut the chain where it is too long."""
-        with self.lock:
+        with _lock:
             chain = self.chain()
             if record in chain:
                 return
@@ -208,11 +206,24 @@ class Site:
 
     def clear(self) -> None:
         """Let the next call ask Python again, whatever its sizes."""
-        with self.lock:
+        with _lock:
             self.known.clear()
             self.words[HEAD] = 0
 
-    def __del__(self) -> None:
+    def __del__(self, free: Any = _free) -> None:
         block, self.words[BLOCK] = self.words[BLOCK], 0
         if block:
-            _free(block)
+            free(block)
+
+
+_lock = threading.Lock()  # of all chains: they change rarely
+
+
+def _renew_lock() -> None:
+    """Another thread of the parent may have held it; it does not exist in the child."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)

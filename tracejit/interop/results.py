@@ -14,14 +14,14 @@ import numpy as np
 
 from tracejit.errors import ArgumentError, TracejitError
 from tracejit.frontend import find_roots
-from tracejit.interop.signature import ArrayLeaf, CallSpec, Leaf, Output, Position, Result, example
+from tracejit.interop.signature import ArrayLeaf, CallSpec, Function, Leaf, Output, Position, Result, example
 from tracejit.ir import ArrayType
 
 EQUAL_SIZES = (8, 16, 3, 2, 1, 64, 256)
 MAX_TRIALS = 100
 
 
-def find_result(function: Any, name: str, spec: CallSpec) -> Result:
+def find_result(function: Function, name: str, spec: CallSpec) -> Result:
     """Nesting, dtypes and ranks of what `function` gives for arguments of these types.
 
     Raises the error of the first trial where no sizes do, `ArgumentError` for a result that has lists or
@@ -65,7 +65,7 @@ def _tree_of(value: Any, name: str) -> Any:
     )
 
 
-def _trials(function: Any, leaves: Sequence[Leaf]) -> Iterator[list[Any]]:
+def _trials(function: Function, leaves: Sequence[Leaf]) -> Iterator[list[Any]]:
     """Examples of the arguments: all sizes equal, then mixed with those of the arrays that are captured."""
     ranks = [leaf.ndim if isinstance(leaf, ArrayLeaf) else 0 for leaf in leaves]
     total = sum(ranks)
@@ -77,7 +77,7 @@ def _trials(function: Any, leaves: Sequence[Leaf]) -> Iterator[list[Any]]:
         yield [example(leaf, tuple(itertools.islice(supply, rank))) for leaf, rank in zip(leaves, ranks)]
 
 
-def _captured(function: Any) -> list[np.ndarray[Any, Any]]:
+def _captured(function: Function) -> list[np.ndarray[Any, Any]]:
     try:
         return list(find_roots(function).arrays.values())
     except TracejitError:

@@ -4,9 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+
+
+class Function(Protocol):
+    """What this package needs of a transformed function.
+
+    call_sites: the places of compiled code that call it, by their types
+    lower: the graph of a call, neither compiled nor kept; program_of: the program of one, found or made
+    leaves_of: the arguments of a call, with defaults, in the order in which its program takes them
+    out_path: which part of the result `out` stands for, as positions in nested tuples
+    """
+
+    call_sites: dict[Any, Any]
+
+    def lower(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]: ...
+    def program_of(self, *args: Any, **kwargs: Any) -> Any: ...
+    def leaves_of(self, *args: Any, **kwargs: Any) -> list[Any]: ...
+    def name_of_argument(self, position: int) -> str: ...
+
+    @property
+    def static_names(self) -> tuple[str, ...]: ...
+    @property
+    def takes_out(self) -> bool: ...
+    @property
+    def out_path(self) -> tuple[int, ...]: ...
 
 
 @dataclass(frozen=True)
