@@ -1,99 +1,125 @@
-"""`python -m benchmarks` measures and prints ratios; `--smoke` only checks counts, in under a minute."""
+"""`python -m benchmarks` measures every system and prints ratios; `--smoke` checks counts, in under a minute."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
+import shutil
 import sys
+import tempfile
+import time
 from pathlib import Path
-from typing import Any
+
+from benchmarks.workload import NAMES
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    add = parser.add_argument
+    add("--smoke", action="store_true", help="check kernels, bytes, vectors and compilations; time nothing")
+    add("--record", action="store_true", help="with --smoke: write what is found as what is expected")
+    add("--show", action="store_true", help="print the tables of --into; measure nothing")
+    add("--rows", nargs="+", default=NAMES, choices=NAMES, metavar="ROW", help=f"of {', '.join(NAMES)}")
+    add("--sizes", nargs="+", default=(), metavar="SIZE", help="labels such as 1e3 (default: all of a row)")
+    add("--systems", nargs="+", default=(), metavar="SYSTEM", help="tracejit and numba always run too")
+    add("--rounds", type=int, default=7, help="rounds in which the systems take turns (default 7)")
+    add("--round-seconds", type=float, default=0.1, help="how long a turn lasts, one call at least")
+    add("--quick", action="store_true", help="3 rounds of 0.02 s and no warm first calls: a look, no result")
+    add("--into", type=Path, help="results.json to take up: what it has is not measured again")
+    add("--again", action="store_true", help="with --into: measure what it has again")
+    add("--out", type=Path, help="folder for results.json, results.txt and plots")
+    add("--lock", type=Path, help="file to hold locked while something is timed")
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and run one of the two modes."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "--smoke", action="store_true", help="check kernel, byte and compile counts; time nothing"
-    )
-    parser.add_argument("--out", type=Path, help="folder for results.json and results.txt")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of interleaved timing (default 7)")
-    parser.add_argument("--only", default="", help="measure programs whose name contains this text")
-    options = parser.parse_args(arguments)
-
-    # Programs are compiled anew, so that compilations can be counted; one thread is compared with one thread.
-    os.environ["TRACEJIT_CACHE_DIR"] = ""
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+    """Parse the command line and run one of the modes."""
+    options = parse(arguments)
     if options.smoke:
+        # Programs are compiled anew, so that compilations can be counted.
+        os.environ["TRACEJIT_CACHE_DIR"] = ""
         from benchmarks import smoke
 
-        smoke.main()
-        return 0
-    measure(options.rounds, options.only, options.out)
+        return smoke.main(options.record)
+    from benchmarks.results_file import Results
+    from benchmarks.table import render
+
+    path = options.into or (options.out / "results.json" if options.out else None)
+    results = Results.load(path) if path is not None and (options.into or options.show) else Results()
+    if not options.show:
+        measure(options, results, path)
+    print(render(results))
+    if options.out is not None:
+        write(options.out, results)
     return 0
 
 
-def measure(rounds: int, only: str, out: Path | None) -> None:
-    """Time every program, print the table as it grows, and write it to `out`."""
-    from benchmarks import costs
-    from benchmarks.fused_vs_unfused import COMPARISONS, HEADER, compare, format_row
+def measure(options: argparse.Namespace, results: object, path: Path | None) -> None:
+    """Every row that was asked for, into `results` and its file."""
+    from benchmarks.results_file import Results, Row, describe_machine
+    from benchmarks.runner import Plan, measure_workload, sizes_to_measure
+    from benchmarks.systems import SYSTEMS
+    from benchmarks.table import ratios
+    from benchmarks.workload import get_workload
+    from tracejit.progress import Progress
 
-    lines: list[str] = []
+    assert isinstance(results, Results)
+    systems = tuple(options.systems or SYSTEMS)
+    unknown = sorted(set(systems) - set(SYSTEMS))
+    if unknown:
+        raise SystemExit(f"no such system: {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
+    cache = Path(tempfile.mkdtemp(prefix="benchmarks-"))
+    run = len(results.runs)
+    results.runs.append({"machine": describe_machine(), "date": time.strftime("%Y-%m-%d"), "versions": {}})
+    plan = Plan(systems, cache, options.rounds, options.round_seconds, lock=options.lock)
+    if options.quick:
+        plan = Plan(systems, cache, 3, 0.02, row_seconds=0.5, lock=options.lock, warm=False)
 
-    def say(line: str) -> None:
-        lines.append(line)
-        print(line, flush=True)
+    def done(row: Row) -> None:
+        for measured in row.systems.values():
+            measured.run = run
+        results.merge(row, options.again)
+        results.sort(NAMES)
+        if path is not None:
+            results.save(path)
 
-    say(HEADER)
-    rows = []
-    for program, sizes in COMPARISONS:
-        if only.lower() in program.name.lower():
-            rows.append(compare(program, sizes, rounds, round_seconds=0.2))
-            say(format_row(rows[-1]))
-    record: dict[str, Any] = {"machine": describe_machine(), "comparisons": [r.as_record() for r in rows]}
-    if not only:
-        record |= measure_costs(costs, say)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        (out / "results.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def measure_costs(costs: Any, say: Any) -> dict[str, Any]:
-    """Import, first calls and memory, each in fresh processes."""
-    imports = costs.import_seconds()
-    say(
-        f"\nimport tracejit, after NumPy: {imports['import'] * 1e3:.0f} ms, "
-        f"with every public name {imports['import_and_names'] * 1e3:.0f} ms"
-    )
-    firsts = costs.first_calls()
-    for name, seconds in firsts.items():
-        say(
-            f"first call of {name}: {seconds['first_call']:.2f} s, "
-            f"after {seconds['compiler_imports']:.2f} s for the compiler's imports and first use"
-        )
-    size = 10_000_000
-    memory = costs.memory_added(size)
-    if memory is not None:
-        say(f"memory added by one call of the chain at 1e7: {memory / (8 * size):.2f} times its gradient")
-    return {"import_seconds": imports, "first_calls": firsts, "memory_bytes_chain_1e7": memory}
+    try:
+        with Progress("benchmarks", len(options.rows)) as bar:
+            for name in options.rows:
+                sizes = sizes_to_measure(get_workload(name), tuple(options.sizes))
+                sizes = [
+                    s for s in sizes if options.again or not has_all(results, name, s, plan.all_systems())
+                ]
+                if sizes:
+                    found = measure_workload(name, sizes, plan, lambda n: bar.advance(n, 0), done)
+                    results.runs[run]["versions"].update(found)
+                    print(ratios(Results(rows=[r for r in results.rows if r.workload == name])), flush=True)
+                bar.advance(name)
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
 
 
-def describe_machine() -> dict[str, Any]:
-    """Versions and processor, without which a time means nothing."""
-    import numba
-    import numpy
+def has_all(results: object, name: str, size: str, systems: list[str]) -> bool:
+    """Has every system a time, or a reason for none, in this row already?"""
+    from benchmarks.results_file import Results
 
-    return {
-        "python": platform.python_version(),
-        "numpy": numpy.__version__,
-        "numba": numba.__version__,
-        "processor": platform.processor() or platform.machine(),
-        "system": platform.system(),
-        "threads": os.environ.get("OPENBLAS_NUM_THREADS"),
-    }
+    assert isinstance(results, Results)
+    row = results.row(name, size)
+    return row is not None and all(s in row.systems for s in systems)
+
+
+def write(folder: Path, results: object) -> None:
+    """results.json, results.txt, and plots where Matplotlib is installed."""
+    from benchmarks.plots import draw_plots
+    from benchmarks.results_file import Results
+    from benchmarks.table import render
+
+    assert isinstance(results, Results)
+    folder.mkdir(parents=True, exist_ok=True)
+    results.save(folder / "results.json")
+    (folder / "results.txt").write_text(render(results), encoding="utf-8")
+    draw_plots(results, folder)
 
 
 if __name__ == "__main__":

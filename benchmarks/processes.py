@@ -1,0 +1,115 @@
+"""Worker processes, one a system: started with one thread and a cache of their own, asked in JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+# One thread each. A system that takes more all the same is found out by the processor time that it uses.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "JAX_PLATFORMS": "cpu",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """What a worker sees: one thread, and caches on disk below `cache`, empty when the run begins."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folders = {
+        "TRACEJIT_CACHE_DIR": "tracejit",
+        "TORCHINDUCTOR_CACHE_DIR": "torch",
+        "JAX_COMPILATION_CACHE_DIR": "jax",
+        "NUMBA_CACHE_DIR": "numba",
+    }
+    for folder in folders.values():
+        (cache / folder).mkdir(mode=0o700, exist_ok=True)
+    return {
+        **os.environ,
+        **ONE_THREAD,
+        **{name: str(cache / folder) for name, folder in folders.items()},
+        "PYTENSOR_FLAGS": f"base_compiledir={cache / 'pytensor'}",
+        "PYTHONPATH": paths,
+    }
+
+
+class WorkerProcess:
+    """A process that serves one system; `ask` never raises for what goes wrong in there, it says so.
+
+    system: its name in `benchmarks.systems.SYSTEMS`
+    hello: versions and the seconds of its start, once `wait_until_awake` returned
+    """
+
+    def __init__(self, system: str, cache: Path) -> None:
+        self.system = system
+        self.hello: dict[str, Any] = {}
+        self.log = (cache / f"{system}.log").open("a", encoding="utf-8") if cache.is_dir() else None
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", system],
+            cwd=ROOT,
+            env=environment(cache),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log or subprocess.DEVNULL,
+            text=True,
+        )
+        self._answers: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._answers.put(line)
+        self._answers.put("")
+
+    def wait_until_awake(self, timeout: float = 120.0) -> dict[str, Any]:
+        """The worker's hello, once its libraries are imported and used once."""
+        self.hello = self._answer(timeout)
+        return self.hello
+
+    def ask(self, timeout: float = 120.0, **command: Any) -> dict[str, Any]:
+        """The answer to a command; "failed" in it where there is none in `timeout` seconds."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            return {"failed": "the process had ended"}
+        return self._answer(timeout)
+
+    def _answer(self, timeout: float) -> dict[str, Any]:
+        try:
+            line = self._answers.get(timeout=timeout)
+        except queue.Empty:
+            self._process.kill()
+            return {"failed": f"no answer in {timeout:.0f} s"}
+        if not line:
+            return {"failed": f"the process ended with code {self._process.wait()}"}
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process, by asking first."""
+        try:
+            if self._process.stdin is not None:
+                self._process.stdin.write('{"do": "quit"}\n')
+                self._process.stdin.close()
+            self._process.wait(10)
+        except (OSError, subprocess.TimeoutExpired):
+            self._process.kill()
+            self._process.wait()
+        if self.log is not None:
+            self.log.close()

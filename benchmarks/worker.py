@@ -1,0 +1,193 @@
+"""One system in a process of its own: commands come in as JSON lines, answers leave as JSON lines.
+
+`python -m benchmarks.worker SYSTEM` first says hello, then answers one line for each of
+
+    {"do": "prepare", "workload": "chain", "size": "1e3"}   inputs made, first call timed, gradients compared
+    {"do": "time", "seconds": 0.1}                          seconds a call, over calls for about that long
+    {"do": "time", "calls": 500}                            the same over so many calls
+    {"do": "memory"}                                        bytes that one call adds to the process
+    {"do": "pin", "core": 0}                                all threads on one core from now on
+    {"do": "quit"}
+
+An answer with "wrong" or "failed" says why a system cannot be timed; the process goes on living.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from benchmarks.systems import SYSTEMS, System, versions
+from benchmarks.workload import Workload, get_workload
+
+# Relative, and as a share of the largest element: gradients cancel, and each system sums in its own order.
+TOLERANCES = {"float64": (1e-8, 1e-9), "float32": (1e-3, 1e-4)}
+
+
+def difference(name: str, have: Any, want: Any) -> str | None:
+    """How a result differs from the reference, or None where it agrees to the tolerance of its dtype."""
+    have, want = np.asarray(have), np.asarray(want)
+    if have.shape != want.shape:
+        return f"{name} has the shape {have.shape} in place of {want.shape}"
+    relative, absolute = TOLERANCES[have.dtype.name] if have.dtype.name in TOLERANCES else (0.0, 0.0)
+    bound = relative * np.abs(want) + absolute * np.max(np.abs(want), initial=0.0)
+    error = np.abs(have - want)
+    if np.all(error <= bound):
+        return None
+    worst = int(np.argmax(np.where(np.isnan(error), np.inf, error - bound)))
+    return f"{name} is {have.flat[worst]!r} in place of {want.flat[worst]!r} at {worst} ({have.dtype.name})"
+
+
+def compare(result: tuple[Any, tuple[Any, ...]], workload: Workload, args: tuple[Any, ...]) -> str | None:
+    """How a value and gradients differ from those derived by hand, or None."""
+    value, gradients = workload.by_hand(*args)
+    have_value, have = result
+    if len(have) != len(gradients):
+        return f"{len(have)} gradients in place of {len(gradients)}"
+    pairs = [("the value", have_value, value)]
+    pairs += [(f"gradient {k}", h, g) for k, (h, g) in enumerate(zip(have, gradients, strict=True))]
+    return next((text for pair in pairs if (text := difference(*pair)) is not None), None)
+
+
+class Worker:
+    """The state between commands: the workload at hand, its arguments, the call."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.system: System = SYSTEMS[name]
+        self.workload: Workload | None = None
+        self.built: Callable[..., Any] | None = None
+        self.args: tuple[Any, ...] = ()
+        self.native: tuple[Any, ...] = ()
+        self.workload_name = ""
+
+    def hello(self) -> dict[str, Any]:
+        started = time.perf_counter()
+        self.system.wake()
+        return {"versions": versions(self.name), "wake_seconds": time.perf_counter() - started}
+
+    def prepare(self, workload: str, size: str) -> dict[str, Any]:
+        """Make inputs, time the first call, compare its result with the reference."""
+        if workload != self.workload_name:
+            self.workload, self.workload_name, self.built = get_workload(workload), workload, None
+        assert self.workload is not None
+        self.args = self.native = ()
+        gc.collect()
+        self.args = self.workload.inputs(*self.workload.size(size).shape)
+        self.native = self.system.convert(self.workload, self.args)
+        self.system.first_call = None
+        started = time.perf_counter()
+        if self.built is None:
+            self.built = self.system.build(self.workload)
+        result = self.built(*self.native)
+        seconds = time.perf_counter() - started
+        first_call = seconds if self.system.first_call is None else self.system.first_call
+        wrong = compare(self.system.to_numpy(result), self.workload, self.args)
+        return {"first_call": first_call} if wrong is None else {"wrong": wrong}
+
+    def time(self, seconds: float = 0.0, calls: int = 0) -> dict[str, Any]:
+        """Mean seconds of a call over so many calls, and how many cores they kept busy."""
+        if not calls:
+            # The first calls only show how many are wanted; a few more tell microseconds from a cold start.
+            estimate = self._run(1)[0]
+            estimate = self._run(10)[0] if estimate < seconds / 20 else estimate
+            calls = max(1, int(seconds / max(estimate, 1e-8)))
+        taken, cores = self._run(calls)
+        return {"seconds": taken, "calls": calls, "cores": cores}
+
+    def _run(self, calls: int) -> tuple[float, float]:
+        call, args = self.built, self.native
+        assert call is not None
+        gc.collect()
+        gc.disable()
+        processor, started = time.process_time(), time.perf_counter()
+        for _ in range(calls):
+            call(*args)
+        taken, used = time.perf_counter() - started, time.process_time() - processor
+        gc.enable()
+        return taken / calls, used / max(taken, 1e-9)
+
+    def memory(self) -> dict[str, Any]:
+        """Bytes that a call adds at its peak, results included, and the bytes of the results; Linux only."""
+        assert self.built is not None and self.workload is not None
+        added = peak_growth(lambda: self.built(*self.native))  # type: ignore[misc]
+        value, gradients = self.system.to_numpy(self.built(*self.native))
+        outputs = np.asarray(value).nbytes + sum(np.asarray(g).nbytes for g in gradients)
+        if added is not None:
+            added += self.system.kept_bytes(self.workload, self.args)
+        return {"added": added, "outputs": outputs}
+
+    def pin(self, core: int) -> dict[str, Any]:
+        """Put every thread of the process on one core, where the system lets it be done."""
+        if hasattr(os, "sched_setaffinity"):
+            for thread in os.listdir("/proc/self/task"):
+                os.sched_setaffinity(int(thread), {core})
+        return {}
+
+    def answer(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Run one command; what goes wrong inside a system is an answer, not the end of the process."""
+        command = dict(command)
+        method = getattr(self, command.pop("do"))
+        try:
+            return method(**command)
+        except Exception as error:
+            traceback.print_exc()
+            lines = str(error).strip().splitlines() or [""]
+            return {"failed": f"{type(error).__name__}: {lines[0][:200]}"}
+
+
+def peak_growth(call: Callable[[], Any]) -> int | None:
+    """By how many bytes the resident memory grows at most while `call` runs; None where it cannot be seen."""
+    try:
+        # Memory that was freed is given back first, or a call would find it and seem to need none.
+        ctypes.CDLL(None).malloc_trim(0)
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except (OSError, AttributeError, TypeError):
+        return None
+    before = _status_bytes("VmRSS")
+    result = call()
+    peak = _status_bytes("VmHWM")
+    del result
+    return max(0, peak - before)
+
+
+def _status_bytes(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
+
+
+def serve(worker: Worker, commands: Iterator[str], answers: TextIO) -> None:
+    """Say hello, then answer line by line until told to quit or the commands end."""
+
+    def say(answer: dict[str, Any]) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    say(worker.answer({"do": "hello"}))
+    for line in commands:
+        command = json.loads(line)
+        if command["do"] == "quit":
+            return
+        say(worker.answer(command))
+
+
+def main() -> None:
+    """Serve the system named on the command line; what libraries print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    serve(Worker(sys.argv[1]), iter(sys.stdin.readline, ""), answers)
+
+
+if __name__ == "__main__":
+    main()
