@@ -127,3 +127,13 @@ def tanh(x: float) -> float:
     e = exp(-2.0 * abs(x))
     t = (1.0 - e) / (1.0 + e)
     return t if x >= 0.0 else -t
+
+
+# Only the order of comparisons and the sign of zero are free here: a row with a nan has no maximum.
+@njit(error_model="numpy", fastmath=True)
+def row_max(row: Any) -> float:
+    """The largest element of a row without nan."""
+    largest = row[0]
+    for j in range(row.size):
+        largest = row[j] if row[j] > largest else largest
+    return largest

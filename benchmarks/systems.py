@@ -315,7 +315,7 @@ class Autograd(System):
 class Casadi(System):
     label = "CasADi"
     packages = ("casadi",)
-    note = "an MX graph with its reverse derivative, called with NumPy arrays"
+    note = "an MX graph with its reverse derivative, called through its buffers with NumPy vectors"
 
     def wake(self) -> None:
         import casadi
@@ -323,29 +323,35 @@ class Casadi(System):
         x = casadi.MX.sym("x")
         casadi.Function("wake", [x], [x * x])(1.0)
 
+    def convert(self, workload: Workload, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(np.asarray(a, dtype=np.float64) for a in args)
+
     def build(self, workload: Workload) -> Call:
         loss = workload.implementations["casadi"]()
-        functions: dict[tuple[Any, ...], Call] = {}
+        functions: dict[tuple[Any, ...], Any] = {}
 
         def step(*args: Any) -> Any:
-            key = tuple([np.shape(a) for a in args])
+            key = tuple([a.shape for a in args])
             if key not in functions:
-                functions[key] = self.function(workload, loss, args)
-            value, *gradients = functions[key](*args)
-            return value, gradients
+                functions[key] = self.function(workload, loss, args).buffer()
+            buffer, run = functions[key]
+            for k, a in enumerate(args):
+                buffer.set_arg(k, memoryview(a))
+            results = [np.empty(()), *[np.empty_like(args[k]) for k in workload.argnums]]
+            for k, r in enumerate(results):
+                buffer.set_res(k, memoryview(r))
+            run()
+            return results[0], results[1:]
 
         return step
 
-    def function(self, workload: Workload, loss: Call, args: tuple[Any, ...]) -> Call:
+    def function(self, workload: Workload, loss: Call, args: tuple[Any, ...]) -> Any:
         import casadi
 
         symbols = [casadi.MX.sym(f"x{k}", *np.shape(a)) for k, a in enumerate(args)]
         value = loss(*symbols)
-        gradients = [casadi.gradient(value, symbols[k]) for k in workload.argnums]
-        return casadi.Function("step", symbols, [value, *gradients])
-
-    def to_numpy(self, result: Any) -> tuple[Any, tuple[Any, ...]]:
-        return float(result[0]), tuple(np.asarray(g).squeeze() for g in result[1])
+        gradients = [casadi.densify(casadi.gradient(value, symbols[k])) for k in workload.argnums]
+        return casadi.Function("step", symbols, [casadi.densify(value), *gradients])
 
 
 SYSTEMS: dict[str, System] = {

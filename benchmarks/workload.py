@@ -1,4 +1,4 @@
-"""What a workload is: inputs by size, the plain NumPy source, and its value and gradient in every other system."""
+"""What a workload is: inputs by size, the plain NumPy source, the same program in every other system."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ NAMES = (
 )
 
 
+NOT_FOR_CASADI = "made for scalar expressions and sparse matrices, not for large arrays"
+
+
 @dataclass(frozen=True)
 class Size:
     """One size of a workload.
 
     shape: what the workload's `inputs` is called with
-    goal, limit: seconds that were set as the goal and that a hand-written kernel took, on one reference machine.
+    goal, limit: seconds that were set as the goal and that a hand-written kernel took, on one machine.
         Elsewhere the goal is this multiple of the hand-written kernel's time of the same run.
     """
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.workload import Size, Workload, normal
+from benchmarks.workload import NOT_FOR_CASADI, Size, Workload, normal
 
 
 def loss(x: Any) -> Any:
@@ -47,7 +47,7 @@ def torch_eager() -> Any:
 
 
 WORKLOAD = Workload(
-    title="chain of elementwise work",
+    title="chain",
     loss=loss,
     by_hand=by_hand,
     inputs=inputs,
@@ -58,6 +58,6 @@ WORKLOAD = Workload(
     ),
     implementations={"numba": numba_limit, "torch": torch_eager},
     missing={
-        "casadi": "elementwise work on long arrays is no use of it",
+        "casadi": NOT_FOR_CASADI,
     },
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.workload import Size, Workload, normal
+from benchmarks.workload import NOT_FOR_CASADI, Size, Workload, normal
 
 
 def loss(w: Any, b: Any, x: Any, y: Any) -> Any:
@@ -116,5 +116,5 @@ WORKLOAD = Workload(
         "torch": torch_eager,
         "pytensor": pytensor_cost,
     },
-    missing={"casadi": "rows of large arrays are no use of it"},
+    missing={"casadi": NOT_FOR_CASADI},
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.workload import Size, Workload, integers, normal
+from benchmarks.workload import NOT_FOR_CASADI, Size, Workload, integers, normal
 
 
 def loss(logits: Any, labels: Any) -> Any:
@@ -35,19 +35,12 @@ def numba_limit() -> Any:
     from benchmarks import hand_math as m
 
     @m.kernel
-    def row_max(row: Any) -> float:
-        largest = row[0]
-        for j in range(row.size):
-            largest = row[j] if row[j] > largest else largest
-        return largest
-
-    @m.kernel
     def cross_entropy(logits: Any, labels: Any) -> Any:
         rows, classes = logits.shape
         gradient, value, scale = np.empty_like(logits), 0.0, 1.0 / rows
         for i in range(rows):
             row, out = logits[i], gradient[i]
-            largest = row_max(row)
+            largest = m.row_max(row)
             total = 0.0
             for j in range(classes):
                 out[j] = m.exp(row[j] - largest)
@@ -104,5 +97,5 @@ WORKLOAD = Workload(
         "torch": torch_eager,
         "pytensor": pytensor_cost,
     },
-    missing={"casadi": "rows of large arrays are no use of it"},
+    missing={"casadi": NOT_FOR_CASADI},
 )

@@ -1,4 +1,4 @@
-"""The step of the PyTorch tutorial: a linear layer of 5 inputs and 3 outputs, binary cross-entropy with logits."""
+"""The step of the PyTorch tutorial: a layer of 5 inputs and 3 outputs, binary cross-entropy with logits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.workload import Size, Workload, normal
+from benchmarks.workload import NOT_FOR_CASADI, Size, Workload, normal
 
 
 def loss(w: Any, b: Any, x: Any, y: Any) -> Any:
@@ -77,7 +77,7 @@ def pytensor_cost() -> Any:
 
 
 WORKLOAD = Workload(
-    title="tutorial: linear layer, BCE",
+    title="tutorial",
     loss=loss,
     by_hand=by_hand,
     inputs=inputs,
@@ -89,5 +89,5 @@ WORKLOAD = Workload(
         "torch": torch_eager,
         "pytensor": pytensor_cost,
     },
-    missing={"casadi": "no advantage is claimed for dense layers"},
+    missing={"casadi": NOT_FOR_CASADI},
 )
