@@ -1,4 +1,4 @@
-"""`python -m benchmarks` measures every system and prints ratios; `--smoke` checks counts, in under a minute."""
+"""`python -m benchmarks` measures every system and prints ratios; `--smoke` only checks counts."""
 
 from __future__ import annotations
 

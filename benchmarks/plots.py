@@ -1,4 +1,4 @@
-"""Results as pictures: bars of every system a row, and time against size; nothing where Matplotlib is missing."""
+"""Results as pictures, where Matplotlib is installed: bars of every system a row, and time against size."""
 
 from __future__ import annotations
 

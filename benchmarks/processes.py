@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -57,23 +58,26 @@ class WorkerProcess:
     def __init__(self, system: str, cache: Path) -> None:
         self.system = system
         self.hello: dict[str, Any] = {}
-        self.log = (cache / f"{system}.log").open("a", encoding="utf-8") if cache.is_dir() else None
+        variables = environment(cache)
+        self._log = (cache / f"{system}.log").open("a", encoding="utf-8")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", system],
             cwd=ROOT,
-            env=environment(cache),
+            env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self.log or subprocess.DEVNULL,
+            stderr=self._log,
             text=True,
         )
         self._answers: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._answers.put(line)
+        with self._process.stdout as lines:
+            for line in lines:
+                self._answers.put(line)
         self._answers.put("")
 
     def wait_until_awake(self, timeout: float = 120.0) -> dict[str, Any]:
@@ -103,13 +107,15 @@ class WorkerProcess:
 
     def close(self) -> None:
         """End the process, by asking first."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write('{"do": "quit"}\n')
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         try:
-            if self._process.stdin is not None:
-                self._process.stdin.write('{"do": "quit"}\n')
-                self._process.stdin.close()
             self._process.wait(10)
-        except (OSError, subprocess.TimeoutExpired):
+        except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self.log is not None:
-            self.log.close()
+        self._reader.join(10)
+        self._log.close()

@@ -1,4 +1,4 @@
-"""Measures rows: workers of all systems side by side, checked, then timed in rounds in which they take turns."""
+"""Measures rows: workers of all systems side by side, checked, then timed in rounds of turns."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def measure_workload(
 
 
 def start(systems: list[str], plan: Plan) -> list[WorkerProcess]:
-    """Workers that have imported and used their libraries; they start side by side, as nothing is timed yet."""
+    """Workers that have imported and used their libraries; they start side by side, nothing is timed yet."""
     plan.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     workers = [WorkerProcess(s, plan.cache) for s in systems]
     core = timing_core()

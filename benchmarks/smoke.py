@@ -1,116 +1,125 @@
-"""Counts that must hold: kernels, bytes moved, compilations, vector instructions. Nothing is timed."""
+"""Counts that must hold: kernels, library calls, bytes moved, compilations, vector instructions.
+
+Nothing is timed. `expectations.json` holds what is promised of each workload; `--smoke --record` writes it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import tracejit as tj
-from benchmarks import programs
-from benchmarks.counting import check_gradients, count
-from benchmarks.programs import Program
+from benchmarks.assembly import count_arithmetic
+from benchmarks.worker import compare
+from benchmarks.workload import NAMES, Workload, get_workload
 
-F64 = 8
+EXPECTATIONS = Path(__file__).with_name("expectations.json")
+
+# Two shapes of each workload: the second must run without a compilation.
+SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "tutorial": ((15, 13), (11, 9)),
+    "curve_fit": ((50,), (33,)),
+    "logistic_regression": ((500, 30), (333, 17)),
+    "chain": ((1000,), (777,)),
+    "black_scholes": ((1000,), (777,)),
+    "rosenbrock": ((1000,), (777,)),
+    "stencil": ((60,), (44,)),
+    "mlp": ((100,), (60,)),
+    "softmax_cross_entropy": ((64, 10), (48, 13)),
+    "layer_norm": ((40, 64), (23, 50)),
+    "attention": ((100, 32), (60, 24)),
+}
+
+# Tails and work that is done once a row aside, a vectorised kernel has this share at least.
+VECTORISED = 0.5
 
 
 @dataclass(frozen=True)
-class Expectation:
-    """What is promised of a program.
+class Counts:
+    """What one workload's value and gradient consist of.
 
-    sizes, other_sizes: two sets of sizes of one rank; the second must run without a compilation
-    kernels: at most this many; library_calls: exactly
-    bytes_moved: at most, from the sizes
-    has_vectors: whether the machine code must do arithmetic on vectors (scalar library functions prevent it)
+    kernels, library_calls, bytes_moved: at most these
+    compiles: exactly so many for both shapes
+    is_vectorised: at least half of its arithmetic is on vectors; None on processors that are not understood
     """
 
-    program: Program
-    sizes: tuple[int, ...]
-    other_sizes: tuple[int, ...]
     kernels: int
-    bytes_moved: Callable[..., int]
-    library_calls: int = 0
-    has_vectors: bool = False
+    library_calls: int
+    bytes_moved: int
+    compiles: int
+    is_vectorised: bool | None
 
 
-EXPECTATIONS = (
-    Expectation(programs.CHAIN, (1000,), (777,), 1, lambda n: F64 * (2 * n + 1)),
-    Expectation(
-        programs.ROSENBROCK,
-        (1000,),
-        (777,),
-        1,
-        lambda n: F64 * (2 * n + 1),
-        has_vectors=True,
-    ),
-    Expectation(
-        programs.SOFTMAX,
-        (64, 10),
-        (48, 13),
-        1,
-        lambda n, k: F64 * (2 * n * k + n + 1),
-    ),
-    Expectation(
-        programs.LOGISTIC,
-        (500, 30),
-        (333, 17),
-        1,
-        lambda n, k: F64 * (n * k + n + 2 * k + 3),
-    ),
-    Expectation(programs.TUTORIAL, (15, 13), (11, 9), 1, lambda n, k: F64 * (2 * n * k + 3 * k + n + 1)),
-    Expectation(
-        programs.NETWORK,
-        (100, 64, 32, 10),
-        (60, 50, 24, 11),
-        4,
-        lambda n, i, h, k: (
-            F64 * (2 * n * i + 12 * n * h + 8 * n * k + 4 * i * h + 6 * h * k + 8 * (h + k + n))
-        ),
-        library_calls=5,
-    ),
-    Expectation(
-        programs.STENCIL,
-        (60, 50),
-        (44, 70),
-        1,
-        lambda n, m: F64 * (2 * n * m + 1),
-        has_vectors=True,
-    ),
-)
-
-
-def check(expectation: Expectation) -> str:
-    """Raise AssertionError where a promise is broken; returns a line that says what was counted."""
-    program = expectation.program
-    args = program.inputs(*expectation.sizes)
-    step = tj.grad_jit(program.loss, argnums=program.argnums)
-
+def count(name: str, workload: Workload) -> Counts:
+    """Compile and call a workload at both shapes, check its gradients, and look at what was made."""
+    shape, other_shape = SHAPES[name]
+    step = tj.grad_jit(workload.loss, argnums=workload.argnums)
     tj.cache_clear()
-    for _ in range(3):
-        check_gradients(program, args, step(*args), "fused")
-    first = tj.cache_info()
-    assert first.compiles == 1, f"{program.name}: three calls, {first}"
-    assert first.traces == 1, f"{program.name}: three calls, {first}"
-    other = program.inputs(*expectation.other_sizes)
-    check_gradients(program, other, step(*other), "fused, other sizes")
-    again = tj.cache_info()
-    assert again.compiles == 1, f"{program.name}: other sizes compiled again, {again}"
-
-    counts = count(program, args)
-    most = expectation.bytes_moved(*expectation.sizes)
-    assert counts.kernels <= expectation.kernels, f"{program.name}: {counts}"
-    assert counts.library_calls == expectation.library_calls, f"{program.name}: {counts}"
-    assert counts.bytes_moved <= most, f"{program.name}: {counts}, at most {most} bytes are needed"
-    if expectation.has_vectors:
-        assert counts.has_vectors is not False, f"{program.name}: no vector arithmetic"
-    vectors = {True: "vectors", False: "scalars", None: "unknown code"}[counts.has_vectors]
-    return (
-        f"{program.name:<22} kernels {counts.kernels}  calls {counts.library_calls}  "
-        f"bytes {counts.bytes_moved:>7}  compiles {again.compiles} in {again.traces} traces  {vectors}"
+    for inputs in (workload.inputs(*shape), workload.inputs(*other_shape)):
+        value, gradients = step(*inputs)
+        wrong = compare((value, gradients), workload, inputs)
+        assert wrong is None, f"{name}: {wrong}"
+        step(*inputs)
+    info = tj.cache_info()
+    assert info.traces == 2, f"{name}: two calls of each of two shapes, {info}"
+    found = tj.inspect(step)(*workload.inputs(*shape))
+    arithmetic = count_arithmetic(found.assembly)
+    return Counts(
+        found.kernels,
+        found.library_calls,
+        found.bytes_moved,
+        info.compiles,
+        None if arithmetic is None else arithmetic.share >= VECTORISED,
     )
 
 
-def main() -> None:
-    """Check every program; one line each."""
-    for expectation in EXPECTATIONS:
-        print(check(expectation), flush=True)
-    print(f"ok: {len(EXPECTATIONS)} programs")
+def problems(found: Counts, expected: Counts) -> list[str]:
+    """In what respects a workload is worse than promised."""
+    worse = [
+        f"{field} {getattr(found, field):,} in place of {getattr(expected, field):,}"
+        for field in ("kernels", "library_calls", "bytes_moved", "compiles")
+        if getattr(found, field) > getattr(expected, field)
+    ]
+    if expected.is_vectorised and found.is_vectorised is False:
+        worse.append("its arithmetic is no longer on vectors")
+    return worse
+
+
+def load_expectations() -> dict[str, Counts]:
+    """What `expectations.json` promises, by the name of the workload."""
+    recorded: dict[str, dict[str, Any]] = json.loads(EXPECTATIONS.read_text(encoding="utf-8"))
+    return {name: Counts(**counts) for name, counts in recorded.items()}
+
+
+def main(record: bool = False) -> int:
+    """Check every workload, a line each; returns 0 where all keep their promise."""
+    expectations = {} if record else load_expectations()
+    found, broken = {}, []
+    for name in NAMES:
+        workload = get_workload(name)
+        if "tracejit" in workload.missing:
+            print(f"{name:<22} left out: {workload.missing['tracejit']}", flush=True)
+            continue
+        found[name] = counts = count(name, workload)
+        worse = [] if record else problems(counts, expectations[name])
+        broken += [f"{name}: {text}" for text in worse]
+        print(describe(name, counts) + ("  WORSE" if worse else ""), flush=True)
+    if record:
+        recorded = {name: asdict(counts) for name, counts in found.items()}
+        EXPECTATIONS.write_text(json.dumps(recorded, indent=1) + "\n", encoding="utf-8")
+    for line in broken:
+        print(line)
+    if not broken:
+        print(f"ok: {len(found)} programs")
+    return 1 if broken else 0
+
+
+def describe(name: str, counts: Counts) -> str:
+    """One line of what was counted."""
+    code = {True: "vectors", False: "scalars", None: "unknown code"}[counts.is_vectorised]
+    return (
+        f"{name:<22} kernels {counts.kernels}  calls {counts.library_calls}  "
+        f"bytes {counts.bytes_moved:>9,}  compiles {counts.compiles}  {code}"
+    )

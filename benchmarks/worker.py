@@ -39,7 +39,7 @@ def difference(name: str, have: Any, want: Any) -> str | None:
     have, want = np.asarray(have), np.asarray(want)
     if have.shape != want.shape:
         return f"{name} has the shape {have.shape} in place of {want.shape}"
-    relative, absolute = TOLERANCES[have.dtype.name] if have.dtype.name in TOLERANCES else (0.0, 0.0)
+    relative, absolute = TOLERANCES.get(have.dtype.name, (0.0, 0.0))
     bound = relative * np.abs(want) + absolute * np.max(np.abs(want), initial=0.0)
     error = np.abs(have - want)
     if np.all(error <= bound):

@@ -40,10 +40,8 @@ def inputs(positions: int, width: int) -> tuple[Any, ...]:
     return q, k, v, target
 
 
-def numba_limit() -> Any:
+def numba_softmax() -> Any:
     from benchmarks import hand_math as m
-
-    tile = 64
 
     @m.kernel
     def softmax(weights: Any, scale: float) -> None:
@@ -55,6 +53,13 @@ def numba_limit() -> Any:
             total = 1.0 / total
             for j in range(row.size):
                 row[j] *= total
+
+    return softmax
+
+
+def numba_backward_rows() -> tuple[Any, Any]:
+    """The distance from the target with its cotangent, and the way back through the softmax."""
+    from benchmarks import hand_math as m
 
     @m.kernel
     def distance(error: Any, target: Any, factor: float) -> float:
@@ -75,6 +80,16 @@ def numba_limit() -> Any:
                 along += row[j] * p[j]
             for j in range(row.size):
                 row[j] = (row[j] - along) * p[j] * scale
+
+    return distance, through_softmax
+
+
+def numba_limit() -> Any:
+    from benchmarks import hand_math as m
+
+    softmax = numba_softmax()
+    distance, through_softmax = numba_backward_rows()
+    tile = 64
 
     @m.kernel
     def attention(q: Any, k: Any, v: Any, target: Any) -> Any:

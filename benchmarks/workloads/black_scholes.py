@@ -1,4 +1,4 @@
-"""The value of a portfolio of European calls after Black and Scholes, and its greeks: delta, theta, vega, rho."""
+"""The value of a portfolio of European calls after Black and Scholes; delta, theta, vega and rho."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ def numba_limit() -> Any:
         return 1.0 - tail if x >= 0.0 else tail
 
     @m.kernel
-    def greeks(spot: Any, strike: Any, years: Any, volatility: Any, rate: float) -> Any:
-        delta, theta, vega = np.empty_like(spot), np.empty_like(spot), np.empty_like(spot)
+    def fill(
+        spot: Any, strike: Any, years: Any, volatility: Any, rate: float, delta: Any, theta: Any, vega: Any
+    ) -> Any:
         value, rho = 0.0, 0.0
         for i in range(spot.size):
             s, t, v = spot[i], years[i], volatility[i]
@@ -70,6 +71,11 @@ def numba_limit() -> Any:
             rho += t * paid
             delta[i], vega[i] = n1, density * root
             theta[i] = 0.5 * density * v / root + rate * paid
+        return value, rho
+
+    def greeks(spot: Any, *others: Any) -> Any:
+        delta, theta, vega = np.empty_like(spot), np.empty_like(spot), np.empty_like(spot)
+        value, rho = fill(spot, *others, delta, theta, vega)
         return value, delta, theta, vega, rho
 
     return greeks

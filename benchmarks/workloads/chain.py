@@ -28,16 +28,16 @@ def numba_limit() -> Any:
     from benchmarks import hand_math as m
 
     @m.kernel
-    def chain(x: Any) -> Any:
-        gradient, value = np.empty_like(x), 0.0
+    def chain(x: Any, gradient: Any) -> float:
+        value = 0.0
         for i in range(x.size):
             square = x[i] * x[i]
             t, e = m.tanh(0.7 * x[i] + 0.2), m.exp(-square)
             value += t * e + m.log(1.0 + square)
             gradient[i] = (0.7 * (1.0 - t * t) - 2.0 * x[i] * t) * e + 2.0 * x[i] / (1.0 + square)
-        return value, gradient
+        return value
 
-    return chain
+    return m.allocate(chain, 0)
 
 
 def torch_eager() -> Any:

@@ -1,4 +1,4 @@
-"""The negative log likelihood of a Gaussian process by Cholesky, for log length, log amplitude and log noise."""
+"""The negative log likelihood of a Gaussian process by Cholesky; log length, amplitude and noise vary."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def numba_limit() -> Any:
 
     @m.kernel
     def covariance(p: Any, x: Any, noise: float) -> Any:
-        """The upper triangle by rows, which LAPACK reads as the lower one by columns; x holds its axes as rows."""
+        """The upper triangle by rows, LAPACK's lower one by columns; x holds its axes as rows."""
         n = x.shape[1]
         out, scale, shift = np.empty((n, n)), -0.5 * np.exp(-2 * p[0]), 2 * p[1]
         for i in range(n):

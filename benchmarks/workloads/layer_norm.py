@@ -42,51 +42,73 @@ def inputs(rows: int, width: int) -> tuple[Any, ...]:
     return normal(rows, width), gain, shift, normal(rows, width, seed=3)
 
 
-def numba_limit() -> Any:
+def numba_rows() -> tuple[Any, Any, Any]:
+    """The way forward along a row, its part of the sums over rows, the way back."""
     from math import sqrt
 
     from benchmarks import hand_math as m
 
     @m.kernel
-    def moments(row: Any) -> Any:
+    def norm_row(row: Any, gain: Any, shift: Any, target: Any, factor: float, normed: Any, d: Any) -> Any:
+        """Fills the normed row and the cotangent of the result; returns the value and 1 / deviation."""
         total, width = 0.0, row.size
         for j in range(width):
             total += row[j]
         mean, squares = total / width, 0.0
         for j in range(width):
             squares += (row[j] - mean) * (row[j] - mean)
-        return mean, 1.0 / sqrt(squares / width + EPSILON)
+        scale, value = 1.0 / sqrt(squares / width + EPSILON), 0.0
+        for j in range(width):
+            normed[j] = (row[j] - mean) * scale
+            error = normed[j] * gain[j] + shift[j] - target[j]
+            value += error * error
+            d[j] = error * factor
+        return value, scale
 
     @m.kernel
-    def norm_row(
-        row: Any, gain: Any, shift: Any, target: Any, factor: float, out: Any, dgain: Any, dshift: Any
-    ) -> float:
-        mean, scale = moments(row)
-        width, value, plain, along = row.size, 0.0, 0.0, 0.0
+    def add_row(normed: Any, d: Any, dgain: Any, dshift: Any) -> None:
+        for j in range(d.size):
+            dgain[j] += d[j] * normed[j]
+            dshift[j] += d[j]
+
+    @m.kernel
+    def back_row(normed: Any, d: Any, gain: Any, scale: float, out: Any) -> None:
+        width, plain, along = d.size, 0.0, 0.0
         for j in range(width):
-            normed = (row[j] - mean) * scale
-            error = normed * gain[j] + shift[j] - target[j]
-            value += error * error
-            d = error * factor
-            dgain[j] += d * normed
-            dshift[j] += d
-            d *= gain[j]
-            plain += d
-            along += d * normed
-            out[j] = d
+            c = d[j] * gain[j]
+            plain += c
+            along += c * normed[j]
         plain /= width
         along /= width
         for j in range(width):
-            out[j] = (out[j] - plain - (row[j] - mean) * scale * along) * scale
-        return value
+            out[j] = (d[j] * gain[j] - plain - normed[j] * along) * scale
+
+    return norm_row, add_row, back_row
+
+
+def numba_limit() -> Any:
+    from benchmarks import hand_math as m
+
+    norm_row, add_row, back_row = numba_rows()
 
     @m.kernel
+    def fill(x: Any, gain: Any, shift: Any, target: Any, gradient: Any) -> Any:
+        rows, width = x.shape
+        dgain, dshift = np.zeros_like(gain), np.zeros_like(shift)
+        normed, d = np.empty(width), np.empty(width)
+        total, factor = 0.0, 2.0 / x.size
+        for i in range(rows):
+            value, scale = norm_row(x[i], gain, shift, target[i], factor, normed, d)
+            total += value
+            add_row(normed, d, dgain, dshift)
+            back_row(normed, d, gain, scale, gradient[i])
+        return total / x.size, dgain, dshift
+
+    step = m.allocate(fill, 0)
+
     def norm(x: Any, gain: Any, shift: Any, target: Any) -> Any:
-        gradient, dgain, dshift = np.empty_like(x), np.zeros_like(gain), np.zeros_like(shift)
-        value, factor = 0.0, 2.0 / x.size
-        for i in range(x.shape[0]):
-            value += norm_row(x[i], gain, shift, target[i], factor, gradient[i], dgain, dshift)
-        return value / x.size, gradient, dgain, dshift
+        (value, dgain, dshift), gradient = step(x, gain, shift, target)
+        return value, gradient, dgain, dshift
 
     return norm
 

@@ -1,4 +1,4 @@
-"""Lotka and Volterra's equations by Runge-Kutta steps, fitted to data at each step, for their four parameters.
+"""Lotka and Volterra's equations by Runge-Kutta steps, fitted to data at each step; four parameters.
 
 Column JAX is a scan with `jax.checkpoint` on its body, column JAX plain the default scan: the plain source, a
 Python loop, had not compiled in 90 s at 50 steps.

@@ -36,9 +36,8 @@ def numba_limit() -> Any:
     from benchmarks import hand_math as m
 
     @m.kernel
-    def rosenbrock(x: Any) -> Any:
-        n = x.size
-        gradient, value = np.empty_like(x), 0.0
+    def rosenbrock(x: Any, gradient: Any) -> float:
+        n, value = x.size, 0.0
         # Gathered: each element of the gradient reads its neighbours, the left difference is computed again.
         for i in range(1, n - 1):
             d = x[i + 1] - x[i] * x[i]
@@ -48,9 +47,9 @@ def numba_limit() -> Any:
         d, e = x[1] - x[0] * x[0], 1.0 - x[0]
         gradient[0] = -400.0 * x[0] * d - 2.0 * e
         gradient[n - 1] = 200.0 * (x[n - 1] - x[n - 2] * x[n - 2])
-        return value + 100.0 * d * d + e * e, gradient
+        return value + 100.0 * d * d + e * e
 
-    return rosenbrock
+    return m.allocate(rosenbrock, 0)
 
 
 def torch_eager() -> Any:
