@@ -24,7 +24,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--sizes", nargs="+", default=(), metavar="SIZE", help="labels such as 1e3 (default: all of a row)")
     add("--systems", nargs="+", default=(), metavar="SYSTEM", help="tracejit and numba always run too")
     add("--rounds", type=int, default=7, help="rounds in which the systems take turns (default 7)")
-    add("--round-seconds", type=float, default=0.1, help="how long a turn lasts, one call at least")
+    add("--round-seconds", type=float, default=0.05, help="how long a turn lasts, one call at least")
     add("--quick", action="store_true", help="3 rounds of 0.02 s and no warm first calls: a look, no result")
     add("--into", type=Path, help="results.json to take up: what it has is not measured again")
     add("--again", action="store_true", help="with --into: measure what it has again")

@@ -30,7 +30,7 @@ class Plan:
     systems: tuple[str, ...]
     cache: Path
     rounds: int = 7
-    round_seconds: float = 0.1
+    round_seconds: float = 0.05
     row_seconds: float = 3.0
     patience: float = 240.0
     lock: Path | None = None

@@ -3,7 +3,7 @@
 `python -m benchmarks.worker SYSTEM` first says hello, then answers one line for each of
 
     {"do": "prepare", "workload": "chain", "size": "1e3"}   inputs made, first call timed, gradients compared
-    {"do": "time", "seconds": 0.1}                          seconds a call, over calls for about that long
+    {"do": "time", "seconds": 0.05}                         seconds a call, over calls for about that long
     {"do": "time", "calls": 500}                            the same over so many calls
     {"do": "memory"}                                        bytes that one call adds to the process
     {"do": "pin", "core": 0}                                all threads on one core from now on
@@ -102,6 +102,8 @@ class Worker:
             estimate = self._run(1)[0]
             estimate = self._run(10)[0] if estimate < seconds / 20 else estimate
             calls = max(1, int(seconds / max(estimate, 1e-8)))
+            if calls == 1:
+                return {"seconds": estimate, "calls": 1, "cores": 1.0}
         taken, cores = self._run(calls)
         return {"seconds": taken, "calls": calls, "cores": cores}
 
@@ -120,8 +122,9 @@ class Worker:
     def memory(self) -> dict[str, Any]:
         """Bytes that a call adds at its peak, results included, and the bytes of the results; Linux only."""
         assert self.built is not None and self.workload is not None
-        added = peak_growth(lambda: self.built(*self.native))  # type: ignore[misc]
-        value, gradients = self.system.to_numpy(self.built(*self.native))
+        built, native = self.built, self.native
+        added, result = peak_growth(lambda: built(*native))
+        value, gradients = self.system.to_numpy(result)
         outputs = np.asarray(value).nbytes + sum(np.asarray(g).nbytes for g in gradients)
         if added is not None:
             added += self.system.kept_bytes(self.workload, self.args)
@@ -146,20 +149,21 @@ class Worker:
             return {"failed": f"{type(error).__name__}: {lines[0][:200]}"}
 
 
-def peak_growth(call: Callable[[], Any]) -> int | None:
-    """By how many bytes the resident memory grows at most while `call` runs; None where it cannot be seen."""
+def peak_growth(call: Callable[[], Any]) -> tuple[int | None, Any]:
+    """By how many bytes the resident memory grows at most while `call` runs, and its result.
+
+    None in place of the bytes where they cannot be seen.
+    """
     try:
         # Memory that was freed is given back first, or a call would find it and seem to need none.
         ctypes.CDLL(None).malloc_trim(0)
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
     except (OSError, AttributeError, TypeError):
-        return None
+        return None, call()
     before = _status_bytes("VmRSS")
     result = call()
-    peak = _status_bytes("VmHWM")
-    del result
-    return max(0, peak - before)
+    return max(0, _status_bytes("VmHWM") - before), result
 
 
 def _status_bytes(name: str) -> int:
