@@ -62,7 +62,7 @@ class WorkerProcess:
         self._log = (cache / f"{system}.log").open("a", encoding="utf-8")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", system],
-            cwd=ROOT,
+            cwd=cache,
             env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
