@@ -130,28 +130,22 @@ def fill_native(
     record.program = None
 
 
-def whole_segment(executable: Executable, bound: Bound) -> int | None:
-    """The number that makes the code run all of the program; None where Python runs some of its steps."""
-    return 0 if executable.is_one_call and bound.native is not None else None
-
-
 def make_record(program: Any, leaves: Sequence[Any], order: Sequence[Any], key: Sequence[int]) -> Record:
     """The record of a program, for leaves like these.
 
     order: inputs of the program before the captured arrays: the position of a leaf, or a default value
     """
-    executable: Executable = program.run
+    executable = program.run
     shapes = [n for shape in executable.shapes for n in shape]
     inputs = [
         x if isinstance(x, Position) else np.asarray(x, dtype) for x, dtype in zip(order, executable.dtypes)
     ]
     record = Record(key, shapes, [*inputs, *program.captures], program)
     arrays = [np.asarray(x) for x in record.arrays(leaves)]
-    if all(map(is_usable, arrays, executable.dtypes)):
+    if isinstance(executable, Executable) and all(map(is_usable, arrays, executable.dtypes)):
         bound = executable.bound_for(tuple(map(layout_of, arrays)))
-        segment = whole_segment(executable, bound)
-        if segment is not None:
-            fill_native(record, executable, bound, segment, leaves)
+        if bound.whole is not None:
+            fill_native(record, executable, bound, bound.whole, leaves)
     return record
 
 
