@@ -15,7 +15,7 @@ import numpy as np
 
 BOOL = np.dtype(np.bool_)
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
-I32, I64 = np.dtype(np.int32), np.dtype(np.int64)
+I32, I64, U64 = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.uint64)
 
 
 class Operand(Protocol):
@@ -343,6 +343,27 @@ def _int_remainder(code: Instructions, a: Any, b: Any) -> Any:
 def _int_fmod(code: Instructions, a: Any, b: Any) -> Any:
     _, rest, is_zero = _int_divide(code, a, b)
     return code.select(is_zero, code.constant(0, a.dtype), rest)
+
+
+def integer_loop(code: Instructions, name: str, call: Callable[..., Any], a: Any, b: Any) -> Any:
+    """gcd, lcm or int_pow by `call`, a loop on 64 bits without sign.
+
+    gcd and lcm are of magnitudes, and a negative power is 1 / base**n truncated.
+    """
+    dtype = a.dtype
+    operands = [a, b]
+    if name != "int_pow":
+        # The magnitude of the least integer is right when its bits are read without sign.
+        unsigned = np.dtype(f"u{dtype.itemsize}")
+        operands = [code.convert("bitcast", absolute(code, x), unsigned) for x in operands]
+    result = resize(code, call(*[resize(code, x, U64) for x in operands]), dtype)
+    if name != "int_pow" or dtype.kind != "i":
+        return result
+    one, minus, zero = (code.constant(n, dtype) for n in (1, -1, 0))
+    odd = code.compare("ne", code.binary("and", b, one), zero)
+    inverse = code.select(code.compare("eq", a, one), one, zero)
+    inverse = code.select(code.compare("eq", a, minus), code.select(odd, minus, one), inverse)
+    return code.select(code.compare("slt", b, zero), inverse, result)
 
 
 def _shift(left: bool) -> Emit:

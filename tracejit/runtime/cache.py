@@ -173,7 +173,7 @@ def _compiler_fingerprint() -> str:
     names = ("instructions", "intrinsics", "numba_pipeline", "native")
     for path in (
         *sorted((root / "codegen" / "math").glob("*.py")),
-        root / "codegen" / "scalar_library.py",
+        *[root / "codegen" / f"{name}.py" for name in ("formulas", "scalar_library")],
         *[root / "runtime" / f"{name}.py" for name in names],
     ):
         with suppress(OSError):

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba.core import types
 from numba.core.imputils import Registry as LoweringRegistry
 from numba.core.typing.templates import AbstractTemplate, signature
 from numba.core.typing.templates import Registry as TypingRegistry
 
+from tracejit.codegen import formulas
 from tracejit.codegen.math import PROGRAMS
 from tracejit.codegen.scalar_library import (
     SCALAR_FUNCTIONS,
@@ -30,20 +30,9 @@ from tracejit.codegen.scalar_library import (
     Program,
     ScalarFunction,
 )
-from tracejit.runtime.instructions import (
-    EXPRESSIONS,
-    I1,
-    I64,
-    Operands,
-    absolute,
-    call_libm,
-    call_llvm,
-    emit_cast,
-    emit_program,
-    is_signed,
-    resize_int,
-    zero_of,
-)
+from tracejit.runtime.instructions import BuilderCode, Typed, dtype_of
+
+Operands = list[Any]
 
 TYPES = TypingRegistry()
 LOWERINGS = LoweringRegistry("tracejit")
@@ -124,31 +113,6 @@ LOOPS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _negative_power(builder: Any, kind: Any, base: Any, exponent: Any, power: Any) -> Any:
-    """`power`, or for a negative exponent 1 / base**n truncated: nonzero for base 1 and -1 alone."""
-    one, minus = ir.Constant(base.type, 1), ir.Constant(base.type, -1)
-    odd = builder.trunc(exponent, I1)
-    unit = builder.select(builder.icmp_signed("==", base, one), one, zero_of(base.type))
-    alternating = builder.select(odd, minus, one)
-    inverse = builder.select(builder.icmp_signed("==", base, minus), alternating, unit)
-    return builder.select(builder.icmp_signed("<", exponent, zero_of(base.type)), inverse, power)
-
-
-def _emit_loop(context: Any, builder: Any, entry: ScalarFunction, kind: Any, args: Operands) -> Any:
-    wide = types.uint64
-    if entry.name in ("gcd", "lcm"):
-        # The absolute value of the least integer is right when read as unsigned.
-        operands = [resize_int(builder, absolute(builder, kind, [x]), I64, False) for x in args]
-    else:
-        operands = [emit_cast(builder, kind, wide, x) for x in args]
-    compilation = context.typing_context.compilation
-    result = compilation.call(context, builder, LOOPS[entry.name], (wide,) * len(args), operands)
-    result = emit_cast(builder, wide, kind, result)
-    if entry.name == "int_pow" and is_signed(kind):
-        return _negative_power(builder, kind, args[0], args[1], result)
-    return result
-
-
 # Operators --------------------------------------------------------------------------------------------------
 
 # What Numba would compile in its own way: the scalar functions for floats and for integers.
@@ -168,28 +132,49 @@ def emit_operator(context: Any, builder: Any, key: Any, sig: Any, args: Operands
     """The operator `key` of `OPERATORS` on operands of the types in `sig`."""
     kind = sig.return_type
     entry = SCALAR_FUNCTIONS[OPERATORS[key][0 if isinstance(kind, types.Float) else 1]]
-    operands = [emit_cast(builder, source, kind, x) for source, x in zip(sig.args, args)]
-    return _emit(entry, context, builder, signature(kind, *[kind] * len(args)), operands)
+    code = BuilderCode(builder)
+    typed = [Typed(x, dtype_of(source)) for source, x in zip(sig.args, args)]
+    operands = [formulas.cast(code, x, dtype_of(kind)) for x in typed]
+    return _emit(entry, context, code, operands).llvm
 
 
 # Registration -----------------------------------------------------------------------------------------------
 
+_REASSOCIABLE = frozenset({"sum_step", "prod_step"})
 
-def _emit(entry: ScalarFunction, context: Any, builder: Any, sig: Any, args: Operands) -> Any:
-    kind, form = sig.args[-1] if entry.name != "ldexp" else sig.args[0], entry.form
+
+def _emit(entry: ScalarFunction, context: Any, code: BuilderCode, operands: list[Typed]) -> Typed:
+    form = entry.form
     if isinstance(form, Libm):
-        return call_libm(builder, form.symbol, args)
+        return code.libm(form.symbol, *operands)
     if isinstance(form, Llvm):
-        return call_llvm(builder, form.name, args)
+        return code.intrinsic(form.name, *operands)
     if isinstance(form, Program):
-        return emit_program(builder, PROGRAMS[entry.name], args)
-    if isinstance(form, Cast):
-        return emit_cast(builder, kind, sig.return_type, args[0])
-    if isinstance(form, Address):
-        return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
+        return PROGRAMS[entry.name](*[formulas.Value(code, x) for x in operands]).x
     if isinstance(form, Loop):
-        return _emit_loop(context, builder, entry, kind, args)
-    return EXPRESSIONS[entry.name](builder, kind, args)
+        return formulas.integer_loop(code, entry.name, _loop_call(context, code, entry.name), *operands)
+    return formulas.EXPRESSIONS[entry.name](code, *operands)
+
+
+def _loop_call(context: Any, code: BuilderCode, name: str) -> Callable[..., Typed]:
+    compilation = context.typing_context.compilation
+
+    def call(*operands: Typed) -> Typed:
+        kinds = (types.uint64,) * len(operands)
+        values = [x.llvm for x in operands]
+        return Typed(compilation.call(context, code.builder, LOOPS[name], kinds, values), formulas.U64)
+
+    return call
+
+
+def _lower(entry: ScalarFunction, context: Any, builder: Any, sig: Any, args: Operands) -> Any:
+    if isinstance(entry.form, Address):
+        return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
+    code = BuilderCode(builder, reassociable=entry.name in _REASSOCIABLE)
+    operands = [Typed(x, dtype_of(kind)) for kind, x in zip(sig.args, args)]
+    if isinstance(entry.form, Cast):
+        return formulas.cast(code, operands[0], dtype_of(sig.return_type)).llvm
+    return _emit(entry, context, code, operands).llvm
 
 
 def _register(entry: ScalarFunction) -> None:
@@ -197,7 +182,7 @@ def _register(entry: ScalarFunction) -> None:
         return _signature(entry, args)
 
     def lower(context: Any, builder: Any, sig: Any, args: Operands) -> Any:
-        return _emit(entry, context, builder, sig, args)
+        return _lower(entry, context, builder, sig, args)
 
     # The plain function itself is the key: kernel source compiles in the namespace in which it also runs.
     template = type(
@@ -216,7 +201,7 @@ def check_tables() -> None:
     loops = {name for name, entry in SCALAR_FUNCTIONS.items() if isinstance(entry.form, Loop)}
     programs = {name for name, entry in SCALAR_FUNCTIONS.items() if isinstance(entry.form, Program)}
     assert programs == PROGRAMS.keys(), programs ^ PROGRAMS.keys()
-    assert expressions == EXPRESSIONS.keys(), expressions ^ EXPRESSIONS.keys()
+    assert expressions == formulas.EXPRESSIONS.keys(), expressions ^ formulas.EXPRESSIONS.keys()
     assert loops == LOOPS.keys(), loops ^ LOOPS.keys()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.codegen import formulas
-from tracejit.codegen.llvm.code import F32, F64, Code, Reg, literal, suffix, type_text
+from tracejit.codegen.llvm.code import F32, F64, Code, Reg, suffix, type_text
 from tracejit.codegen.loops import Accumulate, Combine, Compute, Kernel, Load, Store, walk
 from tracejit.codegen.math import PROGRAMS
 from tracejit.codegen.scalar_library import SCALAR_FUNCTIONS, Libm, Llvm
@@ -85,7 +85,6 @@ exit:
 }""",
 }
 _NEEDS: dict[str, tuple[str, ...]] = {"gcd": (), "lcm": ("gcd",), "int_pow": ()}
-U64 = np.dtype(np.uint64)
 
 
 class Module:
@@ -215,27 +214,16 @@ class Module:
         for needed in (*_NEEDS[name], name):
             self.functions.setdefault(f"loop.{needed}", LOOPS[needed])
         (a, b), lanes, _ = code.together(*values)
+
+        def call(*operands: Reg) -> Reg:
+            return code.effect(
+                f"call i64 @loop.{name}({', '.join(f'i64 {x.text}' for x in operands)})", formulas.U64
+            )
+
         if not lanes:
-            return self._integer(code, name, a, b)
+            return formulas.integer_loop(code, name, call, a, b)
         result = Reg("poison", a.dtype, lanes)
         for k in range(lanes):
-            result = code.with_lane(result, k, self._integer(code, name, code.lane(a, k), code.lane(b, k)))
+            single = formulas.integer_loop(code, name, call, code.lane(a, k), code.lane(b, k))
+            result = code.with_lane(result, k, single)
         return result
-
-    def _integer(self, code: Code, name: str, a: Reg, b: Reg) -> Reg:
-        """Signs apart: gcd and lcm are of magnitudes, and a negative power is 1 / base**n truncated."""
-        dtype = a.dtype
-        operands = [a, b]
-        if name != "int_pow":
-            # The magnitude of the least integer is right when its bits are read without sign.
-            unsigned = np.dtype(f"u{dtype.itemsize}")
-            operands = [code.convert("bitcast", formulas.absolute(code, x), unsigned) for x in operands]
-        listed = ", ".join(f"i64 {formulas.resize(code, x, U64).text}" for x in operands)
-        result = formulas.resize(code, code.effect(f"call i64 @loop.{name}({listed})", U64), dtype)
-        if name != "int_pow" or dtype.kind != "i":
-            return result
-        one, minus, zero = (literal(n, dtype) for n in (1, -1, 0))
-        odd = code.compare("ne", code.binary("and", b, one), zero)
-        inverse = code.select(code.compare("eq", a, one), one, zero)
-        inverse = code.select(code.compare("eq", a, minus), code.select(odd, minus, one), inverse)
-        return code.select(code.compare("slt", b, zero), inverse, result)
