@@ -150,7 +150,8 @@ def _emit(entry: ScalarFunction, context: Any, code: BuilderCode, operands: list
     if isinstance(form, Llvm):
         return code.intrinsic(form.name, *operands)
     if isinstance(form, Program):
-        return PROGRAMS[entry.name](*[formulas.Value(code, x) for x in operands]).x
+        program: Callable[..., Any] = PROGRAMS[entry.name]
+        return program(*[formulas.Value(code, x) for x in operands]).x
     if isinstance(form, Loop):
         return formulas.integer_loop(code, entry.name, _loop_call(context, code, entry.name), *operands)
     return formulas.EXPRESSIONS[entry.name](code, *operands)
