@@ -7,6 +7,7 @@ compilers were used once before a clock starts, except where code is found on di
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
@@ -16,36 +17,45 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import programs
-from benchmarks.programs import with_numpy
+from benchmarks.processes import ONE_THREAD, ROOT
+from benchmarks.systems import Jax, System, Tracejit
+from benchmarks.workload import Workload, get_workload, normal
 
-ROOT = Path(__file__).parents[1]
 LENGTHS = (6, 50, 200, 1000)  # operations of the chains; the derivative makes about five equations of each
 STAGES = ("trace", "transform", "passes", "schedule", "lower", "print", "compile", "run")
 
 
+# Rows of the table with a small size, and a second one that has the same program.
+ROWS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "tutorial": ((5, 3), (7, 6)),
+    "curve_fit": ((50,), (60,)),
+    "logistic_regression": ((1000, 20), (2000, 20)),
+    "chain": ((1000,), (2000,)),
+    "black_scholes": ((1000,), (2000,)),
+    "rosenbrock": ((100,), (200,)),
+    "stencil": ((64,), (80,)),
+    "mlp": ((64,), (128,)),
+    "softmax_cross_entropy": ((64, 10), (128, 10)),
+    "layer_norm": ((64, 64), (128, 64)),
+    "attention": ((64, 16), (128, 16)),
+}
+
+
 @dataclass(frozen=True)
 class Subject:
-    """A scalar function and two sizes of its inputs.
+    """A workload and two shapes that its `inputs` is called with."""
 
-    loss(module): the function on NumPy, or on another module that looks like it
-    """
-
-    loss: Callable[[Any], Callable[..., Any]]
-    inputs: Callable[..., tuple[Any, ...]]
-    sizes: tuple[int, ...]
+    workload: Workload
+    first: tuple[int, ...]
     second: tuple[int, ...]
-    argnums: tuple[int, ...] = (0,)
 
 
 def long_chain(length: int, module: Any) -> Callable[[Any], Any]:
-    """The sum of `length` elementwise operations, one after the other."""
+    """The sum of `length` elementwise operations of NumPy, or of a module like it, one after the other."""
     steps: tuple[Callable[[Any, Any], Any], ...] = (
         lambda x, y: y * 1.01 + 0.1,
         lambda x, y: module.tanh(y),
@@ -63,26 +73,23 @@ def long_chain(length: int, module: Any) -> Callable[[Any], Any]:
     return chain
 
 
-def subjects() -> dict[str, Subject]:
-    """The chains, and the small programs that are measured elsewhere too."""
-    rows = (
-        (programs.TUTORIAL, (5, 3), (7, 6)),
-        (programs.CHAIN, (1000,), (2000,)),
-        (programs.ROSENBROCK, (100,), (200,)),
-        (programs.LOGISTIC, (100, 30), (200, 30)),
-        (programs.SOFTMAX, (100, 10), (200, 10)),
-        (programs.STENCIL, (50, 60), (70, 80)),
-        (programs.NETWORK, (64, 30, 20, 10), (128, 30, 20, 10)),
-    )
-    found = {
-        f"{length} operations": Subject(partial(long_chain, length), programs.CHAIN.inputs, (1000,), (2000,))
-        for length in LENGTHS
-    }
-    for program, sizes, second in rows:
-        loss = partial(with_numpy, program.loss)
-        found[program.name] = Subject(loss, program.inputs, sizes, second, program.argnums)
-    return found
+def subject_named(name: str) -> Subject:
+    """A chain, `50 operations`, or a row of the table."""
+    if name in ROWS:
+        return Subject(get_workload(name), *ROWS[name])
+    length = int(name.split()[0])
 
+    def in_jax() -> Callable[[Any], Any]:
+        return long_chain(length, importlib.import_module("jax.numpy"))
+
+    def by_hand(x: Any) -> Any:
+        raise NotImplementedError("nobody writes this derivative by hand")
+
+    workload = Workload(name, long_chain(length, np), by_hand, lambda n: (normal(n),), (), {"jax": in_jax})
+    return Subject(workload, (1000,), (2000,))
+
+
+NAMES = (*(f"{length} operations" for length in LENGTHS), *ROWS)
 
 # --- in the worker ------------------------------------------------------------------------------------------
 
@@ -93,55 +100,56 @@ def seconds_of(call: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def measure_tracejit(subject: Subject, is_warm: bool) -> dict[str, Any]:
-    """Seconds of the first call, of the first call at the second size, and what was compiled for both."""
+def first_calls(system: System, subject: Subject) -> dict[str, float]:
+    """Seconds of the first call, and of the first call at the second shape."""
+    step = system.build(subject.workload)
+    shapes = {"first": subject.first, "second": subject.second}
+    arguments = {
+        key: system.convert(subject.workload, subject.workload.inputs(*shape))
+        for key, shape in shapes.items()
+    }
+    return {key: seconds_of(lambda args=args: step(*args)) for key, args in arguments.items()}
+
+
+def measure_cold(subject: Subject) -> dict[str, Any]:
+    """Nothing is compiled before; how many programs both calls compiled."""
+    import tracejit as tj
+
+    system = Tracejit()
+    system.wake()
+    before = tj.cache_info().compiles
+    return {**first_calls(system, subject), "compiles": tj.cache_info().compiles - before}
+
+
+def measure_warm(subject: Subject) -> dict[str, Any]:
+    """Code is found on disk; only imports are done, and nothing is used before."""
     import llvmlite.binding  # noqa: F401 - what a first call would import
 
-    import tracejit as tj
-    import tracejit.compile
+    import tracejit.compile  # noqa: F401
 
-    step = tj.grad_jit(subject.loss(np), argnums=subject.argnums)
-    if not is_warm:
-        tj.grad_jit(lambda x: np.sum(x))(np.ones(7))
-    before = tj.cache_info().compiles
-    first, second = (subject.inputs(*sizes) for sizes in (subject.sizes, subject.second))
-    found: dict[str, Any] = {"first": seconds_of(lambda: step(*first))}
-    found["compiles"] = tj.cache_info().compiles - before
-    found["second"] = seconds_of(lambda: step(*second))
-    found["second_compiles"] = tj.cache_info().compiles - before - found["compiles"]
-    return found
+    return first_calls(Tracejit(), subject)
 
 
 def measure_stages(subject: Subject) -> dict[str, Any]:
     """Seconds of each stage, compiled anew, and the equations of value and gradient."""
     import tracejit as tj
 
-    tj.grad_jit(lambda x: np.sum(x))(np.ones(7))
-    step = tj.grad_jit(subject.loss(np), argnums=subject.argnums)
-    found = tj.inspect(step)(*subject.inputs(*subject.sizes))
+    system = Tracejit()
+    system.wake()
+    found = tj.inspect(system.build(subject.workload))(*subject.workload.inputs(*subject.first))
     return {"equations": found.equation_counts["adjoint"], "stages": found.timings}
 
 
 def measure_jax(subject: Subject) -> dict[str, Any]:
-    """The same of JAX's `jit(value_and_grad)` on the same code."""
-    import jax
-    from jax import numpy as jnp
-
-    jax.config.update("jax_enable_x64", True)
-    jax.block_until_ready(jax.jit(jax.value_and_grad(lambda x: jnp.sum(x)))(jnp.ones(7)))
-    step = jax.jit(jax.value_and_grad(subject.loss(jnp), argnums=subject.argnums))
-    first, second = (
-        [jnp.asarray(a) for a in subject.inputs(*sizes)] for sizes in (subject.sizes, subject.second)
-    )
-    return {
-        "first": seconds_of(lambda: jax.block_until_ready(step(*first))),
-        "second": seconds_of(lambda: jax.block_until_ready(step(*second))),
-    }
+    """The same of JAX, without its cache on disk."""
+    system = Jax()
+    system.wake()
+    return first_calls(system, subject)
 
 
 MEASURES: dict[str, Callable[[Subject], dict[str, Any]]] = {
-    "cold": lambda subject: measure_tracejit(subject, is_warm=False),
-    "warm": lambda subject: measure_tracejit(subject, is_warm=True),
+    "cold": measure_cold,
+    "warm": measure_warm,
     "stages": measure_stages,
     "jax": measure_jax,
 }
@@ -153,10 +161,8 @@ MEASURES: dict[str, Callable[[Subject], dict[str, Any]]] = {
 def ask(measure: str, name: str, cache: str) -> dict[str, Any]:
     """What a fresh process measures; its compiled code is kept in the folder `cache`."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = dict(os.environ, TRACEJIT_CACHE_DIR=cache, PYTHONPATH=paths, JAX_PLATFORMS="cpu")
+    environment = {**os.environ, **ONE_THREAD, "TRACEJIT_CACHE_DIR": cache, "PYTHONPATH": paths}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        environment.setdefault(variable, "1")
     command = [sys.executable, "-m", "benchmarks.compile_time", "--measure", measure, "--only", name]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
@@ -212,7 +218,7 @@ def report(names: list[str], has_jax: bool) -> Iterator[str]:
     yield SECOND_HEADER
     for name, found in results.items():
         yield call_row(name, found)
-    compiled = [name for name, found in results.items() if found["cold"]["second_compiles"]]
+    compiled = [name for name, found in results.items() if found["cold"]["compiles"] > 1]
     yield f"\ncompiled anew at the second size: {', '.join(compiled) or 'none'}"
 
 
@@ -222,11 +228,10 @@ def main() -> None:
     parser.add_argument("--only", default="", help="programs whose name contains this text")
     parser.add_argument("--measure", choices=MEASURES, help="measure one program in this process")
     options = parser.parse_args()
-    known = subjects()
     if options.measure is not None:
-        print(json.dumps(MEASURES[options.measure](known[options.only])))
+        print(json.dumps(MEASURES[options.measure](subject_named(options.only))))
         return
-    names = [name for name in known if options.only in name]
+    names = [name for name in NAMES if options.only in name]
     for line in report(names, importlib.util.find_spec("jax") is not None):
         print(line, flush=True)
 
