@@ -160,3 +160,12 @@ def test_a_filter_is_a_function_of_an_array() -> None:
         tj.ArgumentError, match="bell is a function of numbers, and a filter is one of an array"
     ):
         tj.cfunc(bell, 1.0).filter_callable
+
+
+def test_steps_of_numpy_are_named() -> None:
+    with pytest.raises(tj.UnsupportedError) as caught:
+        tj.cfunc(lambda x: np.cumprod(x).sum(), np.ones(9))
+    assert str(caught.value) == (
+        "cfunc: <lambda> has steps that only NumPy can run: exclusive_cumprod\n"
+        "  hint: write them in terms of other functions"
+    )

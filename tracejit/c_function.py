@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracejit.api import Transformed, jit
+from tracejit.codegen.program import LibraryCall
 from tracejit.errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
 from tracejit.interop.c_code import Form, compile_c
 from tracejit.interop.callbacks import c_record
@@ -132,9 +133,11 @@ def cfunc(f: Callable[..., Any], *example: Any, user_data: np.ndarray[Any, Any] 
     if output.dtype not in ("float64", "float32"):
         raise DTypeError(f"cfunc: {name} must give a float, got {output}", hint="multiply it by 1.0")
     if record.program is not None:
+        calls = record.program.run.program.calls
+        steps = sorted({call.eqn.primitive.name for call in calls if isinstance(call, LibraryCall)})
         raise UnsupportedError(
-            f"cfunc: {name} has steps that only Python can run",
-            hint="use smaller products, or other functions",
+            f"cfunc: {name} has steps that only NumPy can run: {', '.join(steps)}",
+            hint="write them in terms of other functions",
         )
     return CFunction(name, form, record, output.dtype, user_data)
 

@@ -130,6 +130,10 @@ MODULE = """
     @numba.njit(cache=True)
     def outer(w):
         return inside(w)[0][0]
+
+    @numba.njit(cache=True)
+    def apply(f, w):
+        return f(w)[0]
 """
 
 PROGRAM = """
@@ -144,8 +148,8 @@ PROGRAM = """
         (value, grad), again = kept.inside(w)
         assert value == kept.loss(w)[0] == kept.SCALE * n, value
         assert grad.tolist() == again.tolist() == [2 * kept.SCALE] * n
-        assert kept.outer(w) == value
-    print(sum(kept.inside.stats.cache_hits.values()), sum(kept.outer.stats.cache_hits.values()))
+        assert kept.outer(w) == kept.apply(kept.loss, w) == value
+    print(*(sum(f.stats.cache_hits.values()) for f in (kept.inside, kept.outer, kept.apply)))
 """
 
 
@@ -164,10 +168,34 @@ def run(folder: Path, text: str, *arguments: str) -> subprocess.CompletedProcess
 
 def test_code_that_numba_kept_on_disk_calls_the_function_of_its_own_process(tmp_path: Path) -> None:
     (tmp_path / "kept.py").write_text(textwrap.dedent(MODULE))
-    for scale, hits in (("1", "0 0"), ("1", "1 1"), ("5", "1 1")):
+    for scale, hits in (("1", "0 0 0"), ("1", "1 1 1"), ("5", "1 1 1")):
         done = run(tmp_path, PROGRAM, scale)
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == hits
+
+
+CHANGED = """
+    import sys
+    import numpy as np
+    import kept, tracejit as tj
+
+    kept.loss = eval(sys.argv[1])
+    try:
+        kept.outer(np.ones(4))
+    except tj.ArgumentError as error:
+        print(error)
+"""
+
+
+def test_code_on_disk_whose_function_has_become_another_says_so(tmp_path: Path) -> None:
+    (tmp_path / "kept.py").write_text(textwrap.dedent(MODULE))
+    assert run(tmp_path, PROGRAM, "1").returncode == 0
+    narrow = run(tmp_path, CHANGED, "tj.grad_jit(lambda w: (w * w).sum().astype('f4'))")
+    assert narrow.stdout.startswith(
+        "loss: for these sizes it gives a float32 number, but its caller was compiled for a float64 number"
+    ), narrow.stderr
+    gone = run(tmp_path, CHANGED, "None")
+    assert gone.stdout.startswith("loss: kept.loss is no longer a function of tracejit"), gone.stderr
 
 
 LOCAL = """

@@ -301,6 +301,46 @@ def test_matrix_products_of_any_size(rng: np.random.Generator) -> None:
         agree(inside(a, np.asfortranarray(b)), loss(a, np.asfortranarray(b)))
 
 
+def test_a_network_is_trained_without_python(rng: np.random.Generator) -> None:
+    @tj.grad_jit
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        w, b, v = params
+        return ((np.tanh(x @ w + b) @ v - y) ** 2).mean()
+
+    @numba.njit
+    def descend(params: Any, x: Any, y: Any, steps: int) -> Any:
+        value = 0.0
+        for _ in range(steps):
+            value, (dw, db, dv) = loss(params, x, y)
+            w, b, v = params
+            params = (w - 0.1 * dw, b - 0.1 * db, v - 0.1 * dv)
+        return value, params
+
+    params = rng.normal(size=(16, 32)), np.zeros(32), rng.normal(size=(32, 8))
+    x, y = rng.normal(size=(64, 16)), rng.normal(size=(64, 8))
+    agree(descend(params, x, y, 4), descend.py_func(params, x, y, 4))
+    (site,) = loss.call_sites.values()
+    assert [record.program for record in site.records.values()] == [None]
+
+
+def test_steps_that_only_numpy_can_run_are_run_by_it(rng: np.random.Generator) -> None:
+    @tj.grad_jit
+    def loss(x: Any, y: Any) -> Any:
+        return (np.cumprod(x) * y).sum() + np.cumsum(x * y).max()
+
+    @numba.njit(parallel=True)
+    def inside(x: Any, ys: Any) -> Any:
+        values = np.empty(len(ys))
+        slopes = np.empty((len(ys), len(x)))
+        for k in numba.prange(len(ys)):
+            values[k], slopes[k] = loss(x, ys[k])
+        return values, slopes
+
+    x, ys = rng.normal(size=9), rng.normal(size=(12, 9))
+    rows = [loss(x, y) for y in ys]
+    agree(inside(x, ys), (np.array([v for v, _ in rows]), np.array([g for _, g in rows])))
+
+
 def test_workspaces_grow_and_are_used_again(rng: np.random.Generator) -> None:
     @tj.jit
     def twice(x: Any) -> Any:
@@ -376,6 +416,18 @@ def test_many_threads_each_have_a_workspace(rng: np.random.Generator) -> None:
     expected = np.array([scores(x) for x in xs])
     for _ in range(3):
         np.testing.assert_array_equal(inside(xs), expected)
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_unfused_functions_run_too(fuse: bool, rng: np.random.Generator) -> None:
+    softmax = tj.jit(lambda x: np.exp(x - x.max()) / np.exp(x - x.max()).sum(), fuse=fuse)
+
+    @numba.njit
+    def inside(x: Any) -> Any:
+        return softmax(x)
+
+    x = rng.normal(size=11)
+    agree(inside(x), softmax(x))
 
 
 def test_threads_that_call_at_once_for_the_first_time(rng: np.random.Generator) -> None:
