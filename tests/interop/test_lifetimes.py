@@ -83,23 +83,31 @@ def test_calls_that_fail_leave_no_arrays_behind() -> None:
     )  # Numba's own: arguments
 
 
-def test_a_function_lives_as_long_as_its_compiled_caller() -> None:
+@pytest.mark.parametrize("parallel", [False, True])
+def test_a_function_lives_as_long_as_its_compiled_caller(parallel: bool) -> None:
     captured = np.ones(1000)
 
     def make() -> Any:
-        scaled = tj.jit(lambda x: x * captured.sum())
+        scaled = tj.jit(lambda x: (x * captured).sum())
+
+        @numba.njit(parallel=parallel)
+        def inner(xs: Any) -> Any:
+            result = np.empty(len(xs))
+            for k in numba.prange(len(xs)):
+                result[k] = scaled(xs[k])
+            return result
 
         @numba.njit
-        def inside(x: Any) -> Any:
-            return scaled(x)
+        def outer(xs: Any) -> Any:
+            return inner(xs)
 
-        return inside, weakref.ref(scaled)
+        assert outer(np.ones((2, 1000))).tolist() == [1000.0] * 2
+        return outer, weakref.ref(scaled)
 
-    inside, scaled = make()
-    assert inside(np.ones(2)).tolist() == [1000.0] * 2
+    outer, scaled = make()
     gc.collect()
     assert scaled() is not None
-    assert inside(np.ones(7)).tolist() == [1000.0] * 7
+    assert outer(np.ones((2, 1))).tolist() == [1000.0] * 2
 
 
 def test_a_name_that_is_bound_anew_leaves_compiled_callers_as_they_are() -> None:

@@ -493,7 +493,8 @@ def grad_jit(
 
     The decorated function returns `(value, grads)`, `((value, aux), grads)` with has_aux; its `.value(...)`
     and `.grad(...)` give one alone. `grads` is nested like the argument that `argnums` selects (a tuple for
-    several). Arrays that the function uses without taking them as arguments are read at each call.
+    several). Arrays that the function uses without taking them as arguments are read at each call. Inside the
+    user's own `@njit` code it is called in the same way.
 
     f: the function, in plain NumPy; may be left out to decorate with options
     argnums, has_aux: as in `grad`
