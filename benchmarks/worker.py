@@ -59,6 +59,10 @@ def compare(result: tuple[Any, tuple[Any, ...]], workload: Workload, args: tuple
     return next((text for pair in pairs if (text := difference(*pair)) is not None), None)
 
 
+# Parameters of the C library's `mallopt`, Linux.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
+
 class Worker:
     """The state between commands: the workload at hand, its arguments, the call."""
 
@@ -98,9 +102,11 @@ class Worker:
     def time(self, seconds: float = 0.0, calls: int = 0) -> dict[str, Any]:
         """Mean seconds of a call over so many calls, and how many cores they kept busy."""
         if not calls:
-            # The first calls only show how many are wanted; a few more tell microseconds from a cold start.
+            # A system may compile again at its second call; the best of a few shows how many calls are wanted.
             estimate = self._run(1)[0]
-            estimate = self._run(10)[0] if estimate < seconds / 20 else estimate
+            for number in (1, 1, 10):
+                if estimate < 10 * seconds:
+                    estimate = min(estimate, self._run(number)[0])
             calls = max(1, int(seconds / max(estimate, 1e-8)))
             if calls == 1:
                 return {"seconds": estimate, "calls": 1, "cores": 1.0}
@@ -155,15 +161,23 @@ def peak_growth(call: Callable[[], Any]) -> tuple[int | None, Any]:
     None in place of the bytes where they cannot be seen.
     """
     try:
-        # Memory that was freed is given back first, or a call would find it and seem to need none.
-        ctypes.CDLL(None).malloc_trim(0)
+        library = ctypes.CDLL(None)
+        # Freed memory is given back first, or a call would find it and seem to need none; what the call frees
+        # while it runs goes back at once too.
+        library.mallopt(M_MMAP_THRESHOLD, 1 << 18)
+        call()
+        library.malloc_trim(0)
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
+        before = _status_bytes("VmRSS")
+        result = call()
+        added = max(0, _status_bytes("VmHWM") - before)
     except (OSError, AttributeError, TypeError):
         return None, call()
-    before = _status_bytes("VmRSS")
-    result = call()
-    return max(0, _status_bytes("VmHWM") - before), result
+    # As the C library has it by itself once large arrays have come and gone.
+    library.mallopt(M_MMAP_THRESHOLD, 1 << 25)
+    library.mallopt(M_TRIM_THRESHOLD, 1 << 26)
+    return added, result
 
 
 def _status_bytes(name: str) -> int:
