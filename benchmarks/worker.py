@@ -102,7 +102,7 @@ class Worker:
     def time(self, seconds: float = 0.0, calls: int = 0) -> dict[str, Any]:
         """Mean seconds of a call over so many calls, and how many cores they kept busy."""
         if not calls:
-            # A system may compile again at its second call; the best of a few shows how many calls are wanted.
+            # A system may compile again at its second call; the best of a few shows how many are wanted.
             estimate = self._run(1)[0]
             for number in (1, 1, 10):
                 if estimate < 10 * seconds:
