@@ -4,11 +4,35 @@ from __future__ import annotations
 
 import math
 
-from tracejit.codegen.math.exponential import EXPONENTIALS, quarter_expm1
+from tracejit.codegen.math.exponential import EXPONENTIALS, one_plus, power_of_two, quarter_expm1
 from tracejit.codegen.math.logarithm import log_of_sum
-from tracejit.codegen.math.real import Real, Truth, format_of, limited, two_sum
+from tracejit.codegen.math.real import Real, Truth, format_of, limited, polynomial, two_sum
 
 _TANH_BOUND = {64: 22.0, 32: 10.0}  # above it tanh is 1
+_TANH_NEAR = 0.55
+
+# (tanh(x)/x - 1) / x**2 as a polynomial in x**2, for |x| <= 0.55.
+_TANH = {
+    64: (
+        -0.33333333333332277,
+        0.1333333333316342,
+        -0.05396825387346463,
+        0.02186948591184716,
+        -0.008863193651367384,
+        0.003591712755209283,
+        -0.0014531820842962923,
+        0.0005790330619717991,
+        -0.0002101307494806478,
+        5.0901536738405545e-05,
+    ),
+    32: (
+        -0.33333316445350647,
+        0.13332544267177582,
+        -0.0538475476205349,
+        0.021050723269581795,
+        -0.006242867559194565,
+    ),
+}
 
 
 def quotient(a: Real, a_low: Real, b: Real, b_low: Real) -> tuple[Real, Real]:
@@ -20,14 +44,18 @@ def quotient(a: Real, a_low: Real, b: Real, b_low: Real) -> tuple[Real, Real]:
 
 
 def tanh(x: Real) -> Real:
-    """The hyperbolic tangent, t / (t + 2) for t = e**(2|x|) - 1."""
+    """The hyperbolic tangent: an odd polynomial up to 0.55, then 1 - 2 E / (1 + E) with E = e**(-2 |x|)."""
     f = format_of(x)
     size = x.absolute()
-    t, t_low = quarter_expm1(2.0 * limited(size, (0.0, _TANH_BOUND[x.width])))
-    below, below_low = two_sum(t, 0.5)
-    q, rest = quotient(t, t_low, below, below_low + t_low)
-    result = (q + rest).copysign(x)
-    return x.where(size.compare("<", f.tiny), result)
+    z = size * size
+    near = (z * size).fma(polynomial(z, _TANH[x.width]), size)
+    bound = _TANH_BOUND[x.width]
+    double = -2.0 * x.constant(bound).where(size.compare(">", bound), size)
+    k = double.fma(1.0 / math.log(2.0), f.magic) - f.magic
+    r = k.fma(-f.ln2[1], k.fma(-f.ln2[0], double))
+    e = one_plus(r, -0.0) * power_of_two(k)
+    far = 1.0 - (e + e) / (1.0 + e)
+    return near.where(size.compare("<", _TANH_NEAR), far).copysign(x)
 
 
 def sinh(x: Real) -> Real:

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tracejit.codegen.math.exponential import (
-    EXPONENTIALS,
-    exp2,
-    exp_parts,
-    power_of_two,
-    scale,
-)
+from tracejit.codegen.math.exponential import EXPONENTIALS, exp2, exp_parts, scale
 from tracejit.codegen.math.logarithm import log1p, log_of_sum
 from tracejit.codegen.math.real import Real, format_of
 
@@ -19,31 +13,31 @@ def _at_least(x: Real, least: float) -> Real:
     return x.constant(least).where(x.compare("<", least), x)
 
 
-def _one_plus_exp(x: Real) -> tuple[Real, Real, tuple[Real, Real, Real]]:
-    """1 + e**x in two parts for x <= 0, and the parts of e**x."""
+def _one_plus_exp(x: Real) -> tuple[Real, Real, Real, Real]:
+    """1 + e**x in two parts and e**x in two parts, for x <= 0."""
     k, high, low = exp_parts(_at_least(x, EXPONENTIALS[x.width].exp_bounds[0]))
-    power = power_of_two(_at_least(k, 1.0 - format_of(x).bias))
-    e = power * high
+    e = scale(high, k)
     total = 1.0 + e
-    return total, ((1.0 - total) + e) + power * low, (k, high, low)
+    # The power of 2 belongs here, from which e is not far.
+    e_low = low * e
+    return total, ((1.0 - total) + e) + e_low, e, e_low
 
 
 def sigmoid(x: Real) -> Real:
     """1 / (1 + e**-x), for negative x as e**x / (1 + e**x)."""
+    below, below_low, e, e_low = _one_plus_exp(-x.absolute())
     negative = x.compare("<", 0.0)
-    below, below_low, (k, high, low) = _one_plus_exp(-x.absolute())
-    above, above_low = high.where(negative, 1.0), low.where(negative, 0.0)
+    above, above_low = e.where(negative, 1.0), e_low.where(negative, 0.0)
     inverse = 1.0 / below
     q = above * inverse
-    rest = below_low.fma(-q, below.fma(-q, above) + above_low)
-    return scale(rest.fma(inverse, q), k.where(negative, 0.0))
+    return below_low.fma(-q, below.fma(-q, above) + above_low).fma(inverse, q)
 
 
 def _log_one_plus_exp(x: Real) -> Real:
     """log(1 + e**x) for x <= 0."""
-    total, low, (k, high, _) = _one_plus_exp(x)
+    total, low, e, _ = _one_plus_exp(x)
     small = x.compare("<", -(format_of(x).fraction + 2) * math.log(2.0))
-    return scale(high, k).where(small, log_of_sum(total, low))
+    return e.where(small, log_of_sum(total, low))
 
 
 def softplus(x: Real) -> Real:

@@ -27,29 +27,27 @@ _LARGE_EXPONENT = 2.0**70  # |y| beyond which x**y is 0, 1 or inf for every x
 
 # For results in float32: 2 atanh(s) / (s ln(2)) as a polynomial in s**2, and 2**r for |r| <= 1/2.
 _LOG2_SHORT = (
-    2.88539008177785,
-    0.961796694113442,
-    0.5770779423795092,
-    0.4122092495795229,
-    0.31990582192637834,
-    0.28289839477775053,
+    2.8853900817900806,
+    0.9617966733486765,
+    0.5770835835386793,
+    0.4116728107670121,
+    0.3407283071342318,
 )
 _EXP2_SHORT = (
-    0.999999999961626,
-    0.6931471820710765,
-    0.2402265120401736,
-    0.05550405976998972,
-    0.009618026338239667,
-    0.0013337463846050549,
-    0.00015469584105840277,
-    1.4386315740790188e-05,
+    1.0000000005550602,
+    0.6931472057656715,
+    0.2402264689090884,
+    0.05550328688935128,
+    0.00961848862830902,
+    0.0013399975330774454,
+    0.00015345812399100532,
 )
 
 
 def upper(x: Real, bits: int = 26) -> Real:
-    """x cut to its leading bits: products of two such numbers are exact, on every machine."""
-    cleared = 53 - bits
-    return (x.bits() & (2**64 - 2**cleared)).real()
+    """x cut to its leading bits: products of two such float64 are exact, on every machine."""
+    cleared = format_of(x).fraction + 1 - bits
+    return (x.bits() & (2**x.width - 2**cleared)).real()
 
 
 def _log2(x: Real) -> tuple[Real, Real]:
@@ -107,7 +105,7 @@ def _magnitude_short(x: Real, y: Real) -> Real:
 
 
 def exp2_short(x: Real) -> Real:
-    """2**x in float64, right to 33 bits, for |x| < 1000."""
+    """2**x in float64, right to 29 bits, for |x| < 1000."""
     magic = format_of(x).magic
     k = (x + magic) - magic
     return polynomial(x - k, _EXP2_SHORT) * power_of_two(k)
@@ -134,33 +132,34 @@ def pow_(x: Real, y: Real) -> Real:
 
 # Roots ------------------------------------------------------------------------------------------------------
 
-# The cube root of m for sqrt(1/2) <= m <= sqrt(2), right to 2**-16.
-_CBRT = (
-    0.4516676893600385,
-    0.904815046536909,
-    -0.5356247970934673,
-    0.21693344004242426,
-    -0.03778712831584361,
-)
+# The cube root of m for sqrt(1/2) <= m <= sqrt(2), right to 2**-16 and 2**-10, and bits with an exact cube.
+_CBRT = {
+    64: (
+        0.4516676893600385,
+        0.904815046536909,
+        -0.5356247970934673,
+        0.21693344004242426,
+        -0.03778712831584361,
+    ),
+    32: (0.5537050366401672, 0.5536631345748901, -0.10747741162776947),
+}
+_CBRT_BITS = {64: 17, 32: 8}
 _CBRT_2 = 2.0 ** (1.0 / 3.0)
 
 
 def cbrt(x: Real) -> Real:
     """The cube root: a polynomial, and one step of the series of (1 + d)**(1/3)."""
-    wide = x.widened() if x.width == 32 else x
-    magic = format_of(wide).magic
-    e, m = split_any(wide.absolute())
+    magic = format_of(x).magic
+    e, m = split_any(x.absolute())
     k = e.fma(1.0 / 3.0, magic) - magic
     rest = e - 3.0 * k
-    factor = wide.constant(_CBRT_2).where(rest.compare(">", 0.5), 1.0)
-    factor = wide.constant(1.0 / _CBRT_2).where(rest.compare("<", -0.5), factor)
-    # Of 17 bits, so that its cube is exact.
-    guess = upper(polynomial(m, _CBRT) * factor, 17)
+    factor = x.constant(_CBRT_2).where(rest.compare(">", 0.5), 1.0)
+    factor = x.constant(1.0 / _CBRT_2).where(rest.compare("<", -0.5), factor)
+    guess = upper(polynomial(m, _CBRT[x.width]) * factor, _CBRT_BITS[x.width])
     cube = guess * guess * guess
     d = (m * power_of_two(rest) - cube) / cube
     root = guess.fma(d * polynomial(d, (1.0 / 3.0, -1.0 / 9.0, 5.0 / 81.0)), guess) * power_of_two(k)
-    result = root.narrowed() if x.width == 32 else root
-    usual = result.where(x.absolute().compare("<", math.inf), x).copysign(x)
+    usual = root.where(x.absolute().compare("<", math.inf), x).copysign(x)
     return x.where(x.compare("==", 0.0), usual)
 
 

@@ -34,8 +34,8 @@ _COS = (
     -1.1358754320974541e-11,
 )
 # The same for results in float32, which are computed in float64.
-_SIN_SHORT = (-0.16666666640810543, 0.008333329306176496, -0.00019839312619552104, 2.718124377624832e-06)
-_COS_SHORT = (0.041666666619479174, -0.0013888883499304895, 2.4799459966519748e-05, -2.7205738510642165e-07)
+_SIN_SHORT = (-0.16666654610974613, 0.008332160479895687, -0.0001951522676751656)
+_COS_SHORT = (0.041666645732439514, -0.0013887318438271668, 2.443338740481227e-05)
 
 
 def _quotient(x: Real) -> tuple[Real, Bits]:
@@ -77,7 +77,7 @@ def _both(x: Real) -> tuple[Real, Real, Bits]:
 
 
 def _both_short(x: Real) -> tuple[Real, Real, Bits]:
-    """What `_both` gives, right to 37 bits."""
+    """What `_both` gives, right to 28 bits."""
     k, bits = _quotient(x)
     r = k.fma(-(_PI_2[1] + _PI_2[2]), k.fma(-_PI_2[0], x))
     z = r * r
