@@ -11,12 +11,10 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import scipy.special
@@ -50,6 +48,14 @@ class Row:
     exact: str = ""  # mpmath's, where NumPy has no 80-bit form
     domain: tuple[float, float] = (-np.inf, np.inf)
     operands: int = 1
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """The modules that could be imported."""
+
+    jax: Any = None
+    torch: Any = None
 
 
 def _numpy_row(name: str, *args: Any, **kwargs: Any) -> Row:
@@ -159,11 +165,11 @@ def _by_mpmath(name: str, x: Array) -> Array:
 # Times ------------------------------------------------------------------------------------------------------
 
 
-def nanoseconds(row: Row, dtype: np.dtype[Any]) -> dict[str, float]:
+def nanoseconds(row: Row, dtype: np.dtype[Any], rivals: Rivals) -> dict[str, float]:
     """Nanoseconds an element of each system that has the function: the fastest of rounds that take turns."""
     rng = np.random.default_rng(5)
     arguments = [rng.uniform(row.low, row.high, SIZE).astype(dtype) for _ in range(row.operands)]
-    calls = dict(_calls(row, arguments))
+    calls = dict(_calls(row, arguments, rivals))
     for call in calls.values():
         call()
         call()
@@ -177,40 +183,38 @@ def nanoseconds(row: Row, dtype: np.dtype[Any]) -> dict[str, float]:
     return {name: 1e9 * seconds / (REPEATS * SIZE) for name, seconds in fastest.items()}
 
 
-def _calls(row: Row, arguments: Sequence[Array]) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _calls(row: Row, arguments: Sequence[Array], rivals: Rivals) -> Iterator[tuple[str, Callable[[], Any]]]:
     own = tj.jit(row.function)
     yield "tracejit", lambda: own(*arguments)
     reference = {"sigmoid": scipy.special.expit, "softplus": lambda x: np.logaddexp(x.dtype.type(0), x)}
     function = reference.get(row.name, row.function)
     yield "NumPy", lambda: function(*arguments)
-    if row.jax and JAX is not None:
-        compiled = JAX.jit(_lookup(JAX, row.jax))
-        arrays = [JAX.numpy.asarray(x) for x in arguments]
+    jax, torch = rivals.jax, rivals.torch
+    if row.jax and jax is not None:
+        compiled = jax.jit(_lookup(jax, row.jax))
+        arrays = [jax.numpy.asarray(x) for x in arguments]
         yield "JAX", lambda: compiled(*arrays).block_until_ready()
-    if row.torch and TORCH is not None:
-        eager = _lookup(TORCH, row.torch)
-        tensors = [TORCH.from_numpy(x) for x in arguments]
+    if row.torch and torch is not None:
+        eager = _lookup(torch, row.torch)
+        tensors = [torch.from_numpy(x) for x in arguments]
         yield "torch", lambda: eager(*tensors)
 
 
-def _import_jax() -> Any:
-    try:
+def import_rivals() -> Rivals:
+    """JAX and torch on one thread."""
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+    jax = torch = None
+    with suppress(ImportError):
         import jax
         import jax.nn
         import jax.scipy.special
-    except ImportError:
-        return None
-    jax.config.update("jax_enable_x64", True)
-    return jax
 
-
-def _import_torch() -> Any:
-    try:
+        jax.config.update("jax_enable_x64", True)
+    with suppress(ImportError):
         import torch
-    except ImportError:
-        return None
-    torch.set_num_threads(1)
-    return torch
+
+        torch.set_num_threads(1)
+    return Rivals(jax, torch)
 
 
 # The table --------------------------------------------------------------------------------------------------
@@ -218,14 +222,14 @@ def _import_torch() -> Any:
 COLUMNS = ("function", "dtype", "max ulp", "at", "ns", "NumPy", "JAX", "torch", "best / own")
 
 
-def table() -> Iterator[str]:
+def table(rivals: Rivals) -> Iterator[str]:
     """Lines of a Markdown table."""
     yield f"| {' | '.join(COLUMNS)} |"
     yield "|---" * len(COLUMNS) + "|"
     for row in ROWS:
         for short, dtype in DTYPES.items():
             error, where = largest_error(row, dtype)
-            times = nanoseconds(row, dtype)
+            times = nanoseconds(row, dtype, rivals)
             others = [times[name] for name in SYSTEMS[1:] if name in times]
             cells = [row.name, short, f"{error:.2f}", ", ".join(f"{x:.6g}" for x in where)]
             cells += [f"{times[name]:.2f}" if name in times else "-" for name in SYSTEMS]
@@ -263,8 +267,6 @@ def main() -> None:
     path.write_text("\n".join(lines) + "\n")
     print(f"written to {path}")
 
-
-JAX, TORCH = _import_jax(), _import_torch()
 
 if __name__ == "__main__":
     main()

@@ -117,30 +117,24 @@ def log1p(x: Real) -> Real:
     return x.where(x.absolute().compare("<", 2.0 ** -(format_of(x).fraction + 2)), result)
 
 
-def log_with_low(x: Real, factor: float, factor_low: float) -> tuple[Real, Real, Real]:
-    """e, and log(m) * factor as a sum of two floats, where x = 2**e * m."""
+def _log_in_base(x: Real, factor: float, factor_low: float) -> tuple[Real, Real]:
+    """e and log(m) * factor, where x = 2**e * m and the factor is a sum of two floats."""
     e, m = split_any(x)
     fraction = m - 1.0
     half_square, rest = log_parts(fraction)
-    error = fraction.fma(fraction * -0.5, half_square)
-    tail = rest - half_square + error
-    high = fraction + tail
-    low = (fraction - high) + tail
-    product = high * factor
-    return e, product, low.fma(factor, high.fma(factor_low, high.fma(factor, -product)))
+    # One rounding of the largest product; the others are of smaller terms.
+    low = (rest - half_square).fma(factor, fraction * factor_low)
+    return e, fraction.fma(factor, low)
 
 
 def log2(x: Real) -> Real:
     """The logarithm to base 2; exact for powers of 2."""
-    e, high, low = log_with_low(x, 1.0 / math.log(2.0), LOGARITHMS[x.width].log2_e_low)
-    total = e + high
-    return log_limits(x, total + (((e - total) + high) + low))
+    e, part = _log_in_base(x, 1.0 / math.log(2.0), LOGARITHMS[x.width].log2_e_low)
+    return log_limits(x, e + part)
 
 
 def log10(x: Real) -> Real:
     """The logarithm to base 10."""
     own = LOGARITHMS[x.width]
-    e, high, low = log_with_low(x, 1.0 / math.log(10.0), own.log10_e_low)
-    base = e * own.log10_2[0]
-    total = base + high
-    return log_limits(x, total + (((base - total) + high) + e.fma(own.log10_2[1], low)))
+    e, part = _log_in_base(x, 1.0 / math.log(10.0), own.log10_e_low)
+    return log_limits(x, e.fma(own.log10_2[0], e.fma(own.log10_2[1], part)))
