@@ -108,14 +108,9 @@ def eqn_key(primitive: Primitive, inputs: tuple[Atom, ...], params: Mapping[str,
     """Hashable identity of what an equation computes."""
     for atom in inputs:
         if isinstance(atom, Const):
-            return primitive, tuple([atom_key(a) for a in inputs]), _params_key(params)
-    return primitive, inputs, _params_key(params)
-
-
-def _params_key(params: Mapping[str, Any]) -> tuple[Any, ...]:
-    if not params:
-        return ()
-    return tuple(sorted(params.items())) if len(params) > 1 else tuple(params.items())
+            inputs = tuple([atom_key(a) for a in inputs])
+            break
+    return (primitive, inputs, frozenset(params.items())) if params else (primitive, inputs)
 
 
 def uses(graph: Graph) -> dict[Var, int]:

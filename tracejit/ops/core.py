@@ -155,7 +155,7 @@ def permute(value: Value, axes: Sequence[int]) -> Value:
 
 
 def _infer_broadcast(t: ArrayType, shape: Axes, dims: Axes) -> ArrayType:
-    if len(dims) != t.rank or any(shape[d] != n for d, n in zip(dims, t.shape, strict=True)):
+    if tuple([shape[d] for d in dims]) != t.shape:
         raise ShapeError(f"broadcast: {t} does not fit {list(shape)} at dimensions {list(dims)}")
     return t.with_shape(shape)
 

@@ -26,7 +26,7 @@ def stays_weak(*operands: Any) -> bool:
         if isinstance(x, Value):
             if x.weak is None:
                 return False
-        elif not isinstance(x, (bool, int, float)) or isinstance(x, np.generic):
+        elif isinstance(x, np.generic) or not isinstance(x, (bool, int, float)):
             return False
     return True
 
@@ -94,7 +94,7 @@ OPERATORS: dict[str, Operator] = {**UNARY, **BINARY, **COMPARISONS}
 def _attach() -> None:
     """Make the operators methods of `Value`; `==` compares elements, and hashing stays by identity."""
     for name, operate in OPERATORS.items():
-        setattr(Value, f"__{name}__", lambda *operands, operate=operate: operate(*operands))
+        setattr(Value, f"__{name}__", getattr(operate, "call", operate))  # functions, which bind
     for name, operate in BINARY.items():
         setattr(Value, f"__r{name}__", lambda y, x, operate=operate: operate(x, y))
 

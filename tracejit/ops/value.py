@@ -98,10 +98,15 @@ class Value:
         return f"Value({self.type})"
 
 
+_FLOAT = ArrayType((), np.dtype(np.float64))
+
+
 def as_value(x: Any, what: str = "operand") -> Value:
     """A `Value` of the current trace for a value, a number, or an array (captured by reference)."""
     if isinstance(x, Value):
         return x
+    if type(x) is float:
+        return Value(None, Const(np.float64(x), _FLOAT), float)  # pyright: ignore[reportArgumentType]
     if isinstance(x, (bool, int, float)) and not isinstance(x, np.generic):
         kind = bool if isinstance(x, bool) else int if isinstance(x, int) else float
         if kind is int and not -(2**63) <= x < 2**64:
