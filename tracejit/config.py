@@ -27,7 +27,7 @@ class Config:
     """Folder of compiled programs; None keeps them in memory only."""
 
     cache_limit_bytes: int = 512 * 2**20
-    """The oldest entries of the folder are deleted above this size."""
+    """The oldest entries of the folder are deleted above this size, which is looked at now and then."""
 
     fuse: bool = True
     """Join equations into kernels; False runs one kernel per equation, to tell a fusion bug from another."""

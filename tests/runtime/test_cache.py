@@ -221,7 +221,10 @@ def test_without_a_folder_programs_stay_in_memory(source: str, tmp_path: Path) -
     assert not (tmp_path / "cache").exists()
 
 
-def test_the_oldest_entries_go_when_the_folder_is_too_big(source: str, tmp_path: Path) -> None:
+def test_the_oldest_entries_go_when_the_folder_is_too_big(
+    source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cache, "SWEEP_EVERY", 1)
     get_program(source)
     (oldest,) = entries(tmp_path)
     past = time.time() - 1000
@@ -236,7 +239,21 @@ def test_the_oldest_entries_go_when_the_folder_is_too_big(source: str, tmp_path:
     assert stranger.exists()
 
 
-def test_a_file_that_vanishes_while_the_folder_is_read_is_passed_over(source: str, tmp_path: Path) -> None:
+def test_only_some_entries_look_at_the_whole_folder(
+    source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sweeps: list[Path] = []
+    monkeypatch.setattr(cache, "_prune", lambda folder, limit: sweeps.append(folder))
+    record = native.compile_source(source)
+    for number in range(64):
+        cache._store_entry(tmp_path, f"{number:08x}", record, source, ".py", 1)
+    assert sweeps == [tmp_path] * 4
+
+
+def test_a_file_that_vanishes_while_the_folder_is_read_is_passed_over(
+    source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cache, "SWEEP_EVERY", 1)
     (tmp_path / "cache").mkdir(mode=0o700)
     (tmp_path / "cache" / ".new-gone").symlink_to(tmp_path / "nothing")  # listed, but without a status
     assert get_program(source)[1] == "compiled"

@@ -34,6 +34,9 @@ Language = Literal["llvm", "numba"]
 MAGIC = b"tracejit object code 1\n"
 SUFFIX = ".tjo"
 SOURCES: dict[Language, str] = {"llvm": ".ll", "numba": ".py"}  # of the text that is kept beside the code
+# One new entry in so many, by its key, looks whether the folder is too big: reading a folder of thousands takes
+# longer than compiling a small program.
+SWEEP_EVERY = 16
 _STALE_SECONDS = 3600.0  # a temporary file this old was left behind by a process that died
 
 _programs: dict[str, NativeProgram] = {}
@@ -241,7 +244,8 @@ def _store_entry(folder: Path, key: str, record: Record, source: str, suffix: st
     try:
         _write(folder / (key + suffix), source.encode())
         _write(folder / (key + SUFFIX), encode_record(record, key))
-        _prune(folder, limit)
+        if int(key[:8], 16) % SWEEP_EVERY == 0:
+            _prune(folder, limit)
     except OSError as error:
         _warn_once("write", f"a compiled program could not be kept on disk: {error}")
 
