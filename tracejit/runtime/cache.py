@@ -34,8 +34,8 @@ Language = Literal["llvm", "numba"]
 MAGIC = b"tracejit object code 1\n"
 SUFFIX = ".tjo"
 SOURCES: dict[Language, str] = {"llvm": ".ll", "numba": ".py"}  # of the text that is kept beside the code
-# One new entry in so many, by its key, looks whether the folder is too big: reading a folder of thousands takes
-# longer than compiling a small program.
+# One new entry in so many, by its key, looks whether the folder is too big: reading a folder of thousands
+# takes longer than compiling a small program.
 SWEEP_EVERY = 16
 _STALE_SECONDS = 3600.0  # a temporary file this old was left behind by a process that died
 
