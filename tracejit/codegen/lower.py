@@ -362,19 +362,18 @@ class Lowering:
 
     def emit(self, op: str, args: tuple[Any, ...], dtype: np.dtype[Any]) -> Scalar:
         """A scalar in the outermost block where its operands are known."""
-        level = max((a.level for a in args if isinstance(a, Scalar)), default=0)
-        key = (op, tuple(_key(a) for a in args), dtype)
-        found = self.find(key, level)
-        if found is not None:
-            return found
-        scalar = Scalar(op, args, dtype, level)
-        self.blocks[level].known[key] = scalar
-        if op != "const":
-            self.blocks[level].statements.append(Compute(scalar, self.eqn.source if self.eqn else None))
+        level = 0
+        for arg in args:
+            if isinstance(arg, Scalar) and arg.level > level:
+                level = arg.level
+        key = (op, args if op != "const" else _bits(*args), dtype)
+        block = self.blocks[level]
+        scalar = block.known.get(key)
+        if scalar is None:
+            scalar = block.known[key] = Scalar(op, args, dtype, level)
+            if op != "const":
+                block.statements.append(Compute(scalar, self.eqn.source if self.eqn else None))
         return scalar
-
-    def find(self, key: Any, level: int) -> Scalar | None:
-        return self.blocks[level].known.get(key)
 
     def from_index(self, index: Index, dtype: np.dtype[Any]) -> Scalar:
         level = self.level_of((index,))
@@ -449,8 +448,9 @@ class Lowering:
         return buffer
 
 
-def _key(arg: Any) -> Any:
-    return (arg.dtype, arg.tobytes()) if isinstance(arg, np.generic) else arg
+def _bits(value: np.generic) -> Any:
+    """What tells constants apart: 0.0 differs from -0.0, and NaN is itself."""
+    return value.dtype, value.tobytes()
 
 
 def _accumulated_dtype(eqn: Eqn) -> np.dtype[Any]:

@@ -113,8 +113,9 @@ class ScalarLanguage:
         return ScalarRef(self, scalar)
 
     def make(self, op: str, *operands: ScalarRef, dtype: Any = None) -> ScalarRef:
-        scalar = self._emit(op, tuple(x.scalar for x in operands), np.dtype(dtype or operands[0].dtype))
-        return ScalarRef(self, scalar)
+        scalars = tuple([x.scalar for x in operands])
+        kind = scalars[0].dtype if dtype is None else np.dtype(dtype)
+        return ScalarRef(self, self._emit(op, scalars, kind))
 
     def constant(self, value: Any, like: ScalarRef | None = None, dtype: Any = None) -> ScalarRef:
         """A constant in the dtype of `like`, or in `dtype`."""
@@ -133,8 +134,8 @@ class ScalarLanguage:
         return self.make("select", c, a, b, dtype=a.dtype)
 
     def cast(self, x: ScalarRef, dtype: Any) -> ScalarRef:
-        dtype = np.dtype(dtype)
-        return x if x.dtype == dtype else self.make("cast", x, dtype=dtype)
+        known = x.scalar.dtype
+        return x if known is dtype or known == np.dtype(dtype) else self.make("cast", x, dtype=dtype)
 
     def __getattr__(self, name: str) -> Callable[..., ScalarRef]:
         if name.startswith("_"):
