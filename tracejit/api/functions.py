@@ -23,6 +23,8 @@ from tracejit.passes import simplify_graph
 from tracejit.runtime import stats
 from tracejit.runtime.calls import entry
 
+Donate = str | int | Sequence[str | int]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -33,6 +35,7 @@ class Options:
     fuse: bool = True
     target: str = "cpu"
     static_argnames: str | tuple[str, ...] = ()
+    donate: tuple[str | int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.target != "cpu":
@@ -74,6 +77,7 @@ class Transformed(entry.Callable):
         self._options = options
         self._name = function_name(function)
         self._parameters = parameters or Parameters(function, options.static_argnames, self._name)
+        self._donated = self._parameters.donated(options.donate)
         self._needed = max(options.grad.positions) if options.grad is not None else -1
         self._is_plain = not options.static_argnames
         self._programs = Programs() if programs is None else programs
@@ -170,6 +174,7 @@ class Transformed(entry.Callable):
             self._function,
             lambda: self._lower(call, range(len(call.leaves))),
             self._options.fuse,
+            [k for name in self._donated for k in call.leaves_under(name)],
         )
 
     def _lower(self, call: Call, declared: Sequence[int]) -> Lowered:
@@ -301,9 +306,12 @@ class Transformed(entry.Callable):
         return f"<{self._options.api} of {self._name}>"
 
 
-def make_program(function: Any, lower: Callable[[], Lowered], fuse: bool) -> Program:
+def make_program(
+    function: Any, lower: Callable[[], Lowered], fuse: bool, donated: Sequence[int] = ()
+) -> Program:
     """Trace and compile; the guards are those of what `function` can reach, as it is after the trace.
 
+    donated: the leaves whose memory results may take
     A function that drew random numbers gives a program that is used once: the next call draws again.
     """
     # The layers below are loaded at the first compilation, so that importing this module stays cheap.
@@ -316,15 +324,25 @@ def make_program(function: Any, lower: Callable[[], Lowered], fuse: bool) -> Pro
     is_reusable = roots.random_state() == before
     roots.watch(lowered.captures, lowered.traced.frozen, lowered.traced.scalars)
     zero_dims = lowered.zero_dims
-    rank_0 = [k for k, atom in enumerate(lowered.graph.outputs) if not atom.type.rank]
+    outputs = lowered.graph.outputs
+    scalars = tuple(k for k, atom in enumerate(outputs) if not atom.type.rank and k not in zero_dims)
+    run = compile_graph(lowered.graph, fuse=fuse)
+    inputs = lowered.graph.inputs
+    pairs = [
+        (source, target)
+        for source in donated
+        for target, atom in enumerate(outputs)
+        if atom.type == inputs[source].type and target not in scalars
+    ]
     return Program(
         roots.guards,
-        compile_graph(lowered.graph, fuse=fuse),
+        run,
         list(lowered.captures),
         lowered.finish,
-        tuple(k for k in rank_0 if k not in zero_dims),
+        scalars,
         zero_dims,
         _targets(lowered),
+        run.donate(pairs) if pairs else (),
         is_reusable,
     )
 
@@ -389,11 +407,21 @@ def _shared(function: Callable[..., Any], options: Options) -> Transformed:
 
 @overload
 def jit(
-    f: Callable[..., Any], *, fuse: bool = ..., target: str = ..., static_argnames: str | Sequence[str] = ...
+    f: Callable[..., Any],
+    *,
+    fuse: bool = ...,
+    target: str = ...,
+    static_argnames: str | Sequence[str] = ...,
+    donate: Donate = ...,
 ) -> Transformed: ...
 @overload
 def jit(
-    f: None = None, *, fuse: bool = ..., target: str = ..., static_argnames: str | Sequence[str] = ...
+    f: None = None,
+    *,
+    fuse: bool = ...,
+    target: str = ...,
+    static_argnames: str | Sequence[str] = ...,
+    donate: Donate = ...,
 ) -> Callable[[Callable[..., Any]], Transformed]: ...
 def jit(
     f: Callable[..., Any] | None = None,
@@ -401,6 +429,7 @@ def jit(
     fuse: bool = True,
     target: str = "cpu",
     static_argnames: str | Sequence[str] = (),
+    donate: Donate = (),
 ) -> Any:
     """Compile a function of arrays and numbers in any nesting: traced once a signature, then run fused.
 
@@ -408,6 +437,12 @@ def jit(
     fuse: False runs one kernel an equation
     target: where it runs; "cpu"
     static_argnames: parameters whose values are part of the program (settings, sizes); hashable
+    donate: parameters, by name or position, whose arrays are used up: a result of equal shape and dtype may
+        be written over one, and is then that array itself; where this cannot be, results are fresh as ever
+
+    Calls take `out=`, arrays nested like the results, which are written there and returned; unless the
+    function has a parameter of that name or `**kwargs`. Raises ArgumentError for arrays of another shape or
+    dtype, and for memory that an argument or another result is in.
 
     >>> @tj.jit
     ... def normalize(x):
@@ -415,7 +450,7 @@ def jit(
     >>> normalize(np.array([1.0, 3.0]))
     array([-1.,  1.])
     """
-    options = Options("jit", None, fuse, target, _names(static_argnames))
+    options = Options("jit", None, fuse, target, _names(static_argnames), _several(donate))
     return Transformed(f, options) if f is not None else lambda function: Transformed(function, options)
 
 
@@ -426,11 +461,13 @@ def grad(
     *,
     fuse: bool = True,
     static_argnames: str | Sequence[str] = (),
+    donate: Donate = (),
 ) -> Transformed:
     """The gradient of a scalar function, as a function of the same arguments.
 
     argnums: the positional argument to differentiate by, or several
     has_aux: `f` returns `(value, aux)`; the result is then `(gradients, aux)`
+    fuse, static_argnames, donate: as in `jit`; `out=` of a call takes arrays nested like the gradients
     Returns gradients nested like the argument (a tuple of them where `argnums` is a tuple).
     Raises ShapeError or DTypeError where the result is no float scalar, DTypeError for an integer argument.
 
@@ -439,7 +476,7 @@ def grad(
     >>> tj.grad(tj.grad(lambda x: x**3))(2.0)
     np.float64(12.0)
     """
-    return _shared(f, _grad_options("grad", argnums, has_aux, False, fuse, "cpu", static_argnames))
+    return _shared(f, _grad_options("grad", argnums, has_aux, False, fuse, "cpu", static_argnames, donate))
 
 
 def value_and_grad(
@@ -449,6 +486,7 @@ def value_and_grad(
     *,
     fuse: bool = True,
     static_argnames: str | Sequence[str] = (),
+    donate: Donate = (),
 ) -> Transformed:
     """The value and gradient of a scalar function: `(value, grads)`; with has_aux `((value, aux), grads)`.
 
@@ -457,7 +495,9 @@ def value_and_grad(
     >>> tj.value_and_grad(lambda x, y: x * y, argnums=(0, 1))(2.0, 5.0)
     (np.float64(10.0), (np.float64(5.0), np.float64(2.0)))
     """
-    return _shared(f, _grad_options("value_and_grad", argnums, has_aux, True, fuse, "cpu", static_argnames))
+    return _shared(
+        f, _grad_options("value_and_grad", argnums, has_aux, True, fuse, "cpu", static_argnames, donate)
+    )
 
 
 @overload
@@ -469,6 +509,7 @@ def grad_jit(
     fuse: bool = ...,
     target: str = ...,
     static_argnames: str | Sequence[str] = ...,
+    donate: Donate = ...,
 ) -> Transformed: ...
 @overload
 def grad_jit(
@@ -479,6 +520,7 @@ def grad_jit(
     fuse: bool = ...,
     target: str = ...,
     static_argnames: str | Sequence[str] = ...,
+    donate: Donate = ...,
 ) -> Callable[[Callable[..., Any]], Transformed]: ...
 def grad_jit(
     f: Callable[..., Any] | None = None,
@@ -488,6 +530,7 @@ def grad_jit(
     fuse: bool = True,
     target: str = "cpu",
     static_argnames: str | Sequence[str] = (),
+    donate: Donate = (),
 ) -> Any:
     """Compile the value and the gradient of a scalar function into fused kernels; usable as a decorator.
 
@@ -498,7 +541,7 @@ def grad_jit(
 
     f: the function, in plain NumPy; may be left out to decorate with options
     argnums, has_aux: as in `grad`
-    fuse, target, static_argnames: as in `jit`
+    fuse, target, static_argnames, donate: as in `jit`; `out=` of a call takes arrays nested like `grads`
 
     >>> @tj.grad_jit(argnums=(0, 1))
     ... def loss(w, b, x):
@@ -507,7 +550,7 @@ def grad_jit(
     >>> value, dw, db
     (np.float64(6.25), array([5., 5.]), np.float64(5.0))
     """
-    options = _grad_options("grad_jit", argnums, has_aux, True, fuse, target, static_argnames)
+    options = _grad_options("grad_jit", argnums, has_aux, True, fuse, target, static_argnames, donate)
     return Transformed(f, options) if f is not None else lambda function: Transformed(function, options)
 
 
@@ -519,11 +562,16 @@ def _grad_options(
     fuse: bool,
     target: str,
     static_argnames: str | Sequence[str],
+    donate: Donate,
 ) -> Options:
     numbers = normalize_argnums(argnums)
     given = numbers if isinstance(argnums, (tuple, list)) else numbers[0]
     grad_options = GradOptions(api, given, has_aux, with_value)
-    return Options(api, grad_options, fuse, target, _names(static_argnames))
+    return Options(api, grad_options, fuse, target, _names(static_argnames), _several(donate))
+
+
+def _several(donate: Donate) -> tuple[str | int, ...]:
+    return (donate,) if isinstance(donate, (str, int)) else tuple(donate)
 
 
 def _names(static_argnames: str | Sequence[str]) -> tuple[str, ...]:

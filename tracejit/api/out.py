@@ -1,4 +1,4 @@
-"""`out=`: arrays of the caller's that results are written to, checked against what the program gives."""
+"""`out=` and `donate=`: arrays of the caller's that results are written to, and when they may be."""
 
 from __future__ import annotations
 
@@ -105,6 +105,24 @@ def has_shared_elements(array: Any) -> bool:
                 return bool(array.size)
             reach += (size - 1) * stride
     return False
+
+
+def donations(
+    pairs: Iterable[tuple[int, int]], inputs: Sequence[Any], into: dict[int, Any]
+) -> dict[int, Any]:
+    """The inputs whose memory outputs take in this call, by the number of the output.
+
+    pairs: of an input and an output that the program allows; into: outputs that have memory already
+    """
+    found: dict[int, Any] = {}
+    for source, target in pairs:
+        array = inputs[source]
+        if target in into or array.__class__ is not np.ndarray or not array.flags.carray:
+            continue
+        others = [*inputs[:source], *inputs[source + 1 :], *into.values()]
+        if not any(isinstance(x, np.ndarray) and is_overlap(array, x) for x in others):
+            found[target] = array
+    return found
 
 
 def write(into: dict[int, Any], outputs: Sequence[Any]) -> list[Any]:

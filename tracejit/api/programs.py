@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracejit.api.out import Targets, write
+from tracejit.api.out import Targets, donations, write
 from tracejit.frontend import Guards
 from tracejit.runtime.calls import entry
 
@@ -42,6 +42,7 @@ class Program:
     is_free: nothing is guarded
     scalars: outputs of rank 0, which leave as NumPy scalars; zero_dims: those that leave as 0-d arrays
     targets: the outputs that a caller may give arrays for
+    donated: pairs of a leaf and an output that may take its memory
     planned: the kinds of calls for which a plan was made, or tried
     """
 
@@ -52,6 +53,7 @@ class Program:
     scalars: tuple[int, ...]
     zero_dims: tuple[int, ...] = ()
     targets: Targets | None = None
+    donated: Sequence[tuple[int, int]] = ()
     is_reusable: bool = True
     used: int = 0
     types: tuple[tuple[Any, Any], ...] = ()
@@ -76,6 +78,8 @@ class Program:
         """The user's result; `into` has the caller's arrays for some outputs, by number."""
         self.used = next(_clock)
         inputs = leaves + self.captures if self.captures else leaves
+        if self.donated:
+            into = {**donations(self.donated, inputs, into), **into}
         outputs = self.run_into(inputs, into) if into else self.run(inputs)
         if self.scalars or self.zero_dims:
             outputs = list(outputs)
@@ -93,7 +97,11 @@ class Program:
 
         if not isinstance(self.run, Executable):
             return write(into, self.run(inputs))
-        return write(into, self.run(inputs, {k: a for k, a in into.items() if a.flags.carray}))
+        direct = {k: a for k, a in into.items() if a.flags.carray}
+        outputs = self.run(inputs, direct)
+        for k, array in direct.items():
+            outputs[k] = array
+        return write(into, outputs)
 
     def plan(self, given: Given) -> Plan | None:
         """How compiled code serves calls like this one; None where it cannot."""
@@ -102,7 +110,9 @@ class Program:
 
         if not isinstance(self.run, Executable):
             return None
-        facts = Facts(self.run, self.captures, self.guards, self.is_valid, self.scalars, self.finish)
+        facts = Facts(
+            self.run, self.captures, self.guards, self.is_valid, self.scalars, self.finish, self.donated
+        )
         return make_plan(facts, given)
 
 

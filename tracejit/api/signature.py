@@ -102,6 +102,19 @@ class Call:
         start = sum(c.num_leaves for c in children[:position])
         return range(start, start + children[position].num_leaves)
 
+    def leaves_under(self, name: str) -> range:
+        """Where the leaves of a parameter are; empty where the call does not give it."""
+        position = self.parameters.index.get(name)
+        if position is not None:
+            return self.range_of(position) if position < len(self.positional()) else range(0)
+        start = sum(child.num_leaves for child in self.positional())
+        keywords = self.treedef.children[1] if self.has_keywords else None
+        for label, child in zip(keywords.labels, keywords.children) if keywords is not None else ():
+            if label == name:
+                return range(start, start + child.num_leaves)
+            start += child.num_leaves
+        return range(0)
+
     def leaf_names(self) -> list[str]:
         """What the user calls each leaf: `params['w']`, `x`."""
         names = [
@@ -220,7 +233,7 @@ class Parameters:
         self.function_name = name
         self.names: tuple[str, ...] = ()
         self.defaults: dict[str, Any] = {}
-        keyword_only: list[str] = []
+        self.keyword_only = keyword_only = list[str]()
         takes_any = True
         self.owns_out = True  # is `out=` an argument of the function's own?
         try:
@@ -245,6 +258,23 @@ class Parameters:
                 hint=f"its parameters are {', '.join((*self.names, *keyword_only))}",
             )
         self.statics = statics
+
+    def donated(self, donate: Sequence[str | int]) -> tuple[str, ...]:
+        """The parameters that `donate` selects by name or position; raises ArgumentError for others."""
+        found: list[str] = []
+        known = (*self.names, *self.keyword_only)
+        for chosen in donate:
+            name = chosen
+            if isinstance(chosen, int) and 0 <= chosen < len(self.names):
+                name = self.names[chosen]
+            if name not in known or name in self.statics:
+                why = "a static argument" if name in self.statics else "not a parameter"
+                raise ArgumentError(
+                    f"{self.function_name}: donate has {chosen!r}, which is {why}",
+                    hint=f"its parameters are {', '.join(known)}",
+                )
+            found.append(str(name))
+        return tuple(found)
 
     def name_of(self, position: int) -> str:
         return self.names[position] if position < len(self.names) else f"args[{position}]"

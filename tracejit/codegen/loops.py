@@ -139,6 +139,7 @@ class Kernel:
     """One loop nest.
 
     buffers: in order of first use; written: those that it writes; depth: how deep the nest is
+    shared: those of which a written one may lie where a read one lies
     """
 
     name: str
@@ -147,6 +148,7 @@ class Kernel:
     written: set[Buffer]
     scratch: list[Buffer]
     checks_indices: bool = False
+    shared: set[Buffer] = field(default_factory=set[Buffer])
 
 
 def walk(body: Sequence[Statement]) -> Iterator[Statement]:

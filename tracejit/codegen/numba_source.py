@@ -371,7 +371,8 @@ def print_program(
             lines.append(f"{INDENT * 2}pass")
     functions = [text.text for segment in texts for text in segment]
     # No two arrays of a kernel overlap where one is written: outputs and temporaries are fresh.
-    names = "".join(f"{text.kernel.name!r}, " for segment in texts for text in segment)
+    disjoint = [text.kernel for segment in texts for text in segment if not text.kernel.shared]
+    names = "".join(f"{kernel.name!r}, " for kernel in disjoint)
     module = "\n\n\n".join([f"NOALIAS = ({names.rstrip()})", *functions, "\n".join(lines)]) + "\n"
     return ProgramText(
         "numba", module, tuple(slots), dynamic, tuple(symbols.constants), tuple(symbols.checks)

@@ -18,6 +18,7 @@ import threading
 import time
 import tokenize
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -82,6 +83,11 @@ def get_program(
             _key_locks.pop(key, None)
 
 
+def get_machinery(text: str, config: Config) -> NativeProgram:
+    """Code of the library's own, from an LLVM module, kept on disk like programs; no counter shows it."""
+    return _load_or_compile(text, "llvm", program_key(text, "llvm"), config, lambda name, amount=1: None)[0]
+
+
 def cache_clear() -> None:
     """Forget the programs in memory and set the counters to zero; the disk keeps its entries.
 
@@ -99,16 +105,20 @@ def _lock_of(key: str) -> threading.Lock:
 
 
 def _load_or_compile(
-    source: str, language: Language, key: str, config: Config
+    source: str,
+    language: Language,
+    key: str,
+    config: Config,
+    count: Callable[..., None] = stats.record,
 ) -> tuple[NativeProgram, Origin]:
     folder = _usable_folder(config.cache_dir)
     program, problem = _load_entry(folder, key) if folder is not None else (None, None)
     if program is not None:
-        stats.record("disk_hits")
+        count("disk_hits")
         return program, "disk"
     record = (native.compile_llvm if language == "llvm" else native.compile_source)(source)
-    stats.record("compiles")
-    stats.record("compile_seconds", record.compile_seconds)
+    count("compiles")
+    count("compile_seconds", record.compile_seconds)
     if folder is not None:
         _store_entry(folder, key, record, source, SOURCES[language], config.cache_limit_bytes)
     if problem is not None:

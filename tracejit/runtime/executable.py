@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.codegen import llvm, numba_source
+from tracejit.codegen.donation import donate
 from tracejit.codegen.loops import CONTIGUOUS, SCATTERED, Layouts
 from tracejit.codegen.products import MatrixProduct, as_matrix_product
 from tracejit.codegen.program import LibraryCall, Program, Segment
@@ -219,6 +220,11 @@ class Executable:
             return llvm.print_program(*arguments, whole=whole)
         print_program = llvm.print_program if printer == "llvm" else numba_source.print_program
         return print_program(*arguments)
+
+    def donate(self, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those of the (input, output) numbers that `into` may hold the input for; before the first call."""
+        assert not self.bound, "kernels are printed for what may share memory"
+        return donate(self.program, pairs)
 
     def native_steps(self, strided: Layouts) -> list[int | MatrixProduct]:
         """All steps where code can run them between the others, with a call of BLAS; none if it cannot."""

@@ -71,7 +71,8 @@ class KernelPrinter(NestPrinter[Reg]):
         self.symbols.start_kernel()
         self.block(self.kernel.body)
         self.code.put("ret void")
-        arguments = [f"ptr noalias %{b.name}" for b in self.kernel.buffers]
+        shared = self.kernel.shared
+        arguments = [f"ptr {'' if b in shared else 'noalias '}%{b.name}" for b in self.kernel.buffers]
         arguments += [f"i64 %{name}" for name in self.strides.values()]
         arguments += [f"{'i64' if name[0] == 's' else 'double'} %{name}" for name in self.symbols.used]
         if self.kernel.checks_indices:

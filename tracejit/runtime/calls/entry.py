@@ -213,12 +213,12 @@ _loaded: list[_Loaded] = []
 
 
 def _load() -> _Loaded:
-    from tracejit.runtime.cache import get_program
+    from tracejit.runtime.cache import get_machinery
     from tracejit.runtime.calls.module import module_text
 
     with _lock:
         if not _loaded:
-            program, _ = get_program(module_text(), Config.from_environment(), "llvm")
+            program = get_machinery(module_text(), Config.from_environment())
             name = sys.intern(GENERAL_NAME)
             keep = (name, np.dtype(np.uint8))
             words = {

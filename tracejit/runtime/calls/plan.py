@@ -61,6 +61,7 @@ class Facts:
     is_valid: compares the guards in Python
     scalars: outputs that leave as NumPy scalars
     finish: puts the outputs together
+    donated: pairs of an input and an output that may take its memory
     """
 
     executable: Executable
@@ -69,6 +70,7 @@ class Facts:
     is_valid: Callable[[], bool]
     scalars: tuple[int, ...]
     finish: Callable[[Sequence[Any]], Any]
+    donated: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True)
@@ -301,15 +303,17 @@ class _Nodes:
 
     def of_overlaps(self) -> list[list[int]]:
         """Each array that is written to against all others."""
-        written = [(self.given_slots[k], array) for k, array in self.given.into.items()]
         leaves = (*self.given.leaves, *self.planner.facts.captures)
-        arrays = [(s, x) for s, x in zip(self.leaf_slots, leaves, strict=True) if isinstance(x, np.ndarray)]
-        if written and not all(array.flags.c_contiguous for _, array in arrays):
+        arrays = {s: x for s, x in zip(self.leaf_slots, leaves, strict=True) if isinstance(x, np.ndarray)}
+        arrays |= {self.given_slots[k]: array for k, array in self.given.into.items()}
+        written = list(self.given_slots.values())
+        if written and not all(array.flags.c_contiguous for array in arrays.values()):
             raise UnplannedError
-        pairs = [(a, b) for n, a in enumerate(written) for b in (*written[:n], *arrays)]
         return [
-            OVERLAP.pack(slot=slot, bytes=a.nbytes, other_slot=other, other_bytes=b.nbytes)
-            for (slot, a), (other, b) in pairs
+            OVERLAP.pack(slot=a, bytes=arrays[a].nbytes, other_slot=b, other_bytes=arrays[b].nbytes)
+            for n, a in enumerate(written)
+            for b in arrays
+            if a != b and b not in written[:n]
         ]
 
     def _add_identical(self, value: Any, **place: int) -> None:
@@ -343,8 +347,13 @@ class _Nodes:
         slot, handle = self.planner.reserve(), self.planner.handles[number]
         self.leaf_slots.append(slot)
         if type(leaf) is np.ndarray and leaf.dtype == dtype:
-            flags = layout.LAYOUT_FLAGS if leaf.flags.c_contiguous else layout.ALIGNED
-            self._add_array(leaf, flags, layout.LAYOUT_FLAGS, slot=slot, handle=handle, **place)
+            target = dict(self.planner.facts.donated).get(number)
+            mask = layout.LAYOUT_FLAGS
+            if target is not None and target not in self.given.into:
+                mask |= layout.WRITEABLE
+                if leaf.flags.carray:
+                    self.given_slots[target] = slot
+            self._add_array(leaf, leaf.flags.num & mask, mask, slot=slot, handle=handle, **place)
             return
         cls = type(leaf)
         is_number = isinstance(leaf, np.generic) or cls in (int, bool, float)
@@ -356,7 +365,7 @@ class _Nodes:
 
     def _add_out(self, **place: int) -> None:
         """The next array that a result is written to."""
-        number, array = list(self.given.into.items())[len(self.given_slots)]
+        number, array = next(item for item in self.given.into.items() if item[0] not in self.given_slots)
         flags = layout.LAYOUT_FLAGS | layout.WRITEABLE
         if array.flags.num & flags != flags:
             raise UnplannedError

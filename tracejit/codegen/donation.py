@@ -1,0 +1,113 @@
+"""Which results may be written over which inputs, by the order of steps and the statements of a kernel.
+
+Enters a program; leaves pairs of an input and an output, and kernels that know that both may be one memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from tracejit.codegen.loops import Buffer, Combine, Fill, Kernel, Load, Loop, Statement, Store, walk
+from tracejit.codegen.program import LibraryCall, Program, Segment
+from tracejit.ir import Var
+from tracejit.schedule.access import reaches
+from tracejit.schedule.index import AxisRef, Index
+
+
+def donate(program: Program, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Those of the (input, output) numbers that may share memory, each number once; marks the kernels.
+
+    An output may take an input's memory if nothing reads the input once the output is written to; or if one
+    kernel reads each element of the input and then writes the same element of the output.
+    """
+    chosen: list[tuple[int, int]] = []
+    for source, target in pairs:
+        if any(source == s or target == t for s, t in chosen):
+            continue
+        if _may_share(program, program.inputs[source], program.outputs[target]):
+            chosen.append((source, target))
+    return chosen
+
+
+def _may_share(program: Program, source: Var, target: Var) -> bool:
+    buffers = program.buffers
+    if source not in buffers or target not in buffers:
+        return source not in buffers
+    read, written = buffers[source], buffers[target]
+    steps = list(_steps(program))
+    reads = [n for n, step in enumerate(steps) if read in _read_by(step, program)]
+    first_write = min(n for n, step in enumerate(steps) if written in _written_by(step, program))
+    if not reads or max(reads) < first_write:
+        return True
+    step = steps[first_write]
+    if max(reads) > first_write or isinstance(step, LibraryCall) or not _runs_in_place(step, read, written):
+        return False
+    step.shared |= {read, written}
+    return True
+
+
+def _steps(program: Program) -> Iterator[Kernel | LibraryCall]:
+    for call in program.calls:
+        if isinstance(call, Segment):
+            yield from call.kernels
+        else:
+            yield call
+
+
+def _read_by(step: Kernel | LibraryCall, program: Program) -> set[Buffer]:
+    if isinstance(step, Kernel):
+        return {s.buffer for s in walk(step.body) if isinstance(s, (Load, Combine))}
+    below = [r.base for a in step.eqn.inputs for r in reaches(a, program.schedule.definitions)]
+    return {program.buffers[v] for v in below if isinstance(v, Var)}
+
+
+def _written_by(step: Kernel | LibraryCall, program: Program) -> set[Buffer]:
+    return step.written if isinstance(step, Kernel) else {program.buffers[step.eqn.out]}
+
+
+def _runs_in_place(kernel: Kernel, read: Buffer, written: Buffer) -> bool:
+    """Is every element of `read` loaded just before the same element of `written` is stored, for good?"""
+    found = [_place_of(s, kernel.body, ()) for s in walk(kernel.body) if _touches(s, read, written)]
+    stores = [place for place in found if isinstance(place[0], Store)]
+    if read.shape != written.shape or len(stores) != 1 or any(_is_partial(s) for s, *_ in found):
+        return False
+    store, body, loops, position = stores[0]
+    assert isinstance(store, Store)
+    if sorted(_axis_of(index) for index in store.index if index != Index()) != sorted(loops):
+        return False
+    return all(
+        s is store or (other is body and at < position and isinstance(s, Load) and s.index == store.index)
+        for s, other, _, at in found
+    )
+
+
+def _touches(statement: Statement, read: Buffer, written: Buffer) -> bool:
+    if isinstance(statement, Load):
+        return statement.buffer in (read, written)
+    return isinstance(statement, (Store, Fill, Combine)) and statement.buffer in (read, written)
+
+
+def _is_partial(statement: Statement) -> bool:
+    """Does it read under a condition, or write more than one element, or more than once?"""
+    return isinstance(statement, (Fill, Combine)) or (isinstance(statement, Load) and bool(statement.guards))
+
+
+Place = tuple[Statement, Sequence[Statement], tuple[int, ...], int]
+
+
+def _place_of(statement: Statement, body: Sequence[Statement], loops: tuple[int, ...]) -> Place:
+    """The statement, the body that it is in, the axes of the loops around it, and its place in the body."""
+    for position, candidate in enumerate(body):
+        if candidate is statement:
+            return statement, body, loops, position
+        if isinstance(candidate, Loop) and any(inner is statement for inner in walk(candidate.body)):
+            return _place_of(statement, candidate.body, (*loops, candidate.axis))
+    raise AssertionError("a statement is in its kernel")
+
+
+def _axis_of(index: Index) -> int:
+    """The loop axis that an index is, -1 where it is anything else."""
+    if len(index.terms) != 1 or index.constant:
+        return -1
+    factor, coefficient = index.terms[0]
+    return factor.axis if isinstance(factor, AxisRef) and coefficient == 1 else -1
