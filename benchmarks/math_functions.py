@@ -35,8 +35,7 @@ Array = Any
 class Row:
     """A function: its NumPy or SciPy form, names in JAX and torch, range of arguments, and mpmath's name.
 
-    Arguments are uniform in low..high for times and for half of the search for errors; the other half has
-    exponents of every size within `domain`.
+    Arguments are uniform in low..high for times, and within `domain` for errors.
     """
 
     name: str
@@ -127,15 +126,25 @@ def largest_error(row: Row, dtype: np.dtype[Any]) -> tuple[float, tuple[float, .
 
 
 def _samples(row: Row, dtype: np.dtype[Any], count: int) -> list[Array]:
+    """A third uniform in the row's range, a third up to where exponentials overflow, a third of all sizes."""
     rng = np.random.default_rng(3)
-    half = count // 2
+    part = count // 3
+    overflow = 750.0 if dtype == np.float64 else 110.0
     found: list[Array] = []
     for _ in range(row.operands):
-        exponents = rng.uniform(-60, 60 if row.operands == 1 else 4, half)
-        wide = rng.choice([-1.0, 1.0], half) * 2.0**exponents
-        x = np.concatenate([rng.uniform(row.low, row.high, count - half), wide]).astype(dtype)
+        exponents = rng.uniform(-60, 60 if row.operands == 1 else 4, count - 2 * part)
+        parts = [
+            rng.uniform(row.low, row.high, part),
+            rng.uniform(-overflow, overflow, part),
+            rng.choice([-1.0, 1.0], len(exponents)) * 2.0**exponents,
+        ]
+        x = np.concatenate(parts).astype(dtype)
         inside = (x > row.domain[0]) & (x < row.domain[1])
         found.append(np.where(inside, x, dtype.type(0.5 * (row.low + row.high))))
+    if row.name == "power":  # results of every size
+        info = np.finfo(dtype)
+        with np.errstate(divide="ignore"):
+            found[1] = (rng.uniform(info.minexp, info.maxexp, count) / np.log2(found[0])).astype(dtype)
     return found
 
 
@@ -258,7 +267,7 @@ def main() -> None:
         versions(),
         f"{SIZE} elements a call, one thread, the fastest of interleaved rounds",
         "",
-        *table(),
+        *table(import_rivals()),
     ):
         print(line, flush=True)
         lines.append(line)
