@@ -48,17 +48,13 @@ class Group:
 
 def single(number: int, eqn: Eqn, definitions: Mapping[Var, Eqn]) -> Group:
     """The group of one equation, on axes of its own."""
-    group = Group({number: eqn})
-    shape = domain_shape(eqn)
-    axes = tuple(next(_axis_numbers) if n != 1 else None for n in shape)
-    group.extents = {a: n for a, n in zip(axes, shape, strict=True) if a is not None}
-    group.ages = {a: a for a in group.extents}
-    group.domains[eqn.out] = frozenset(group.extents)
-    group.domain_dims[eqn.out] = axes
-    group.computed[eqn.out] = _result_axes(eqn, axes)
+    var, shape = eqn.outputs[0], domain_shape(eqn)
+    axes: Dims = tuple([next(_axis_numbers) if n != 1 else None for n in shape])
+    extents = {a: n for a, n in zip(axes, shape, strict=True) if a is not None}
+    reads: dict[tuple[Var, Dims | None], None] = {}
     for operand, dims in operand_axes(eqn, axes):
         if isinstance(operand, Var) and not is_virtual(definitions.get(operand)):
-            group.reads[(operand, dims)] = None
+            reads[(operand, dims)] = None
             continue
         for reach in reaches(operand, definitions):
             if isinstance(reach.base, Const):
@@ -66,11 +62,18 @@ def single(number: int, eqn: Eqn, definitions: Mapping[Var, Eqn]) -> Group:
             moved = None
             if dims is not None and reach.dims is not None:
                 moved = tuple(None if d is None else dims[d] for d in reach.dims)
-            group.reads[(reach.base, moved)] = None
-    group.operands[eqn.out] = frozenset(v for v, _ in group.reads)
-    if eqn.primitive.kind is Kind.REDUCTION:
-        group.reduced[eqn.out] = eqn
-    return group
+            reads[(reach.base, moved)] = None
+    return Group(
+        {number: eqn},
+        extents,
+        dict(zip(extents, extents, strict=True)),
+        {var: _result_axes(eqn, axes)},
+        {var: frozenset(extents)},
+        {var: axes},
+        reads,
+        {var: frozenset([v for v, _ in reads])},
+        {var: eqn} if eqn.primitive.kind is Kind.REDUCTION else {},
+    )
 
 
 def domain_shape(eqn: Eqn) -> tuple[int, ...]:
@@ -237,7 +240,8 @@ def extend(group: Group, new: Group) -> bool:
     ((number, eqn),) = new.eqns.items()
     if eqn.primitive.kind is not Kind.ELEMENTWISE:
         return False
-    loops = bool(new.domains[eqn.out])
+    out = eqn.outputs[0]
+    loops = bool(new.domains[out])
     places: dict[int, int] = {}
     for var, dims in new.reads:
         if var not in group.computed:
@@ -253,12 +257,12 @@ def extend(group: Group, new: Group) -> bool:
         return False
 
     def rename(dims: Dims) -> Dims:
-        return tuple(None if d is None else places[d] for d in dims)
+        return tuple([None if d is None else places[d] for d in dims])
 
     group.eqns[number] = eqn
-    group.computed[eqn.out] = group.domain_dims[eqn.out] = rename(new.domain_dims[eqn.out])
-    group.domains[eqn.out] = frozenset(places.values())
-    group.operands[eqn.out] = new.operands[eqn.out]
+    group.computed[out] = group.domain_dims[out] = rename(new.domain_dims[out])
+    group.domains[out] = frozenset(places.values())
+    group.operands[out] = new.operands[out]
     for var, dims in new.reads:
         group.reads[(var, None if dims is None else rename(dims))] = None
     return True
