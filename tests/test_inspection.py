@@ -193,3 +193,13 @@ def test_the_name_and_the_docstring_stay() -> None:
         return x
 
     assert (tj.inspect(named).__name__, tj.inspect(named).__doc__) == ("named", "What it does.")
+
+
+def test_the_compiled_module_is_shown_as_text(
+    arguments: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = tj.inspect(tj.grad_jit(loss))(*arguments)
+    assert "define internal void @kernel_0(" in found.llvm
+    assert "define void @program(ptr %ip, ptr %fp)" in found.llvm
+    monkeypatch.setenv("TRACEJIT_PRINTER", "numba")
+    assert tj.inspect(tj.grad_jit(loss))(*arguments).llvm == ""

@@ -60,11 +60,13 @@ def run_stages(graph: Graph, fuse: bool = True, config: Config | None = None) ->
 class Compiled:
     """The kernels printed for the layouts of some arrays, and their machine code (None where no kernel runs).
 
+    text, llvm: to read; what is compiled, empty where that is `text` itself
     origin: where the code came from, "memory", "disk" or "compiled"
     seconds: as in `Stages`, of "print" and "compile"
     """
 
     text: str
+    llvm: str
     native: NativeProgram | None
     origin: Origin | None
     seconds: dict[str, float]
@@ -78,11 +80,12 @@ def compile_stages(stages: Stages, arrays: Sequence[Any]) -> Compiled:
     text = executable.print(layout, executable.config.printer)
     times.append(time.perf_counter())
     if not stages.program.kernels:
-        return Compiled("", None, None, {"print": times[1] - times[0]})
+        return Compiled("", "", None, None, {"print": times[1] - times[0]})
     native, origin = get_program(text.text, executable.config, text.language)
     times.append(time.perf_counter())
     return Compiled(
         executable.print(layout).text,
+        text.text if text.language == "llvm" else "",
         native,
         origin,
         {"print": times[1] - times[0], "compile": times[2] - times[1]},

@@ -23,7 +23,8 @@ class Inspection:
     ir, adjoint, optimized: the traced graph, the graph with its derivative (equal to `ir` for `jit`), and the
         latter after the passes, each as Python text with the user's lines
     schedule: kernels and library calls with their equations, and the memory that each touches
-    source: the kernels as they are compiled
+    source: the kernels as Python, with the user's lines
+    llvm: the module that is compiled, as text; empty where no kernel runs, or the Python source is compiled
     kernels, library_calls: how many of each one call of the function runs
     bytes_moved: bytes that these read and write at least
     workspace: bytes of temporary arrays
@@ -41,6 +42,7 @@ class Inspection:
     optimized: str
     schedule: str
     source: str
+    llvm: str
     kernels: int
     library_calls: int
     bytes_moved: int
@@ -82,6 +84,7 @@ class Inspection:
             record = self._native.record
             lines.append(f"machine code: {len(record.object_code):,} bytes, from {self.origin}")
             lines.append(f"calls C functions: {', '.join(record.symbols) or 'none'}")
+            lines.append("as LLVM IR: .llvm, as machine instructions: .assembly")
         return "\n".join(lines)
 
 
@@ -134,6 +137,7 @@ def inspect_record(record: Record) -> Inspection:
         optimized=_graph_text(stages.optimized, record.inputs),
         schedule=f"{format_schedule(stages.schedule)}\n\n{memory}",
         source=compiled.text,
+        llvm=compiled.llvm,
         kernels=kernels,
         library_calls=library_calls,
         bytes_moved=bytes_moved(stages.program),
