@@ -110,6 +110,18 @@ def log_of_sum(high: Real, low: Real, doublings: Real | float = 0.0) -> Real:
     return e.fma(f.ln2[0], fraction - (half_square - rest))
 
 
+def log_of_sum_in_parts(high: Real, low: Real) -> tuple[Real, Real]:
+    """The same as a sum of two floats, the second far smaller."""
+    f = format_of(high)
+    e, m = split(high)
+    fraction = m - 1.0
+    half_square, rest = log_parts(fraction)
+    rest = e.fma(f.ln2[1], rest) + low / high
+    base = e * f.ln2[0]  # exact, and 0 or the larger one
+    total = base + fraction
+    return total, ((base - total) + fraction) + (rest - half_square)
+
+
 def log1p(x: Real) -> Real:
     """log(1 + x) without cancellation: the logarithm of the rounded sum and a first-order correction."""
     u, lost = two_sum(x, 1.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from tracejit.codegen.math.exponential import EXPONENTIALS, exp2, exp_parts, scale
-from tracejit.codegen.math.logarithm import log1p, log_of_sum
-from tracejit.codegen.math.real import Real, format_of
+from tracejit.codegen.math.logarithm import log1p, log_of_sum, log_of_sum_in_parts
+from tracejit.codegen.math.real import Real, Truth, format_of, two_sum
 
 
 def _at_least(x: Real, least: float) -> Real:
@@ -33,23 +33,30 @@ def sigmoid(x: Real) -> Real:
     return below_low.fma(-q, below.fma(-q, above) + above_low).fma(inverse, q)
 
 
-def _log_one_plus_exp(x: Real) -> Real:
-    """log(1 + e**x) for x <= 0."""
-    total, low, e, _ = _one_plus_exp(x)
-    small = x.compare("<", -(format_of(x).fraction + 2) * math.log(2.0))
-    return e.where(small, log_of_sum(total, low))
+def _is_small(x: Real) -> Truth:
+    """Is log(1 + e**x) the same as e**x to every digit?"""
+    return x.compare("<", -(format_of(x).fraction + 2) * math.log(2.0))
 
 
 def softplus(x: Real) -> Real:
     """log(1 + e**x)."""
-    rest = _log_one_plus_exp(-x.absolute())
+    down = -x.absolute()
+    total, low, e, _ = _one_plus_exp(down)
+    rest = e.where(_is_small(down), log_of_sum(total, low))
     return (x + rest).where(x.compare(">", 0.0), rest)
 
 
 def logaddexp(a: Real, b: Real) -> Real:
     """log(e**a + e**b); equal infinities give themselves, as in NumPy."""
     larger = a.where((a - b).compare(">", 0.0), b)
-    result = larger + _log_one_plus_exp(-(a - b).absolute())
+    down = -(a - b).absolute()
+    total, low, e, _ = _one_plus_exp(down)
+    rest, rest_low = log_of_sum_in_parts(total, low)
+    small = _is_small(down)
+    # In two parts, for the larger operand may cancel the first digits.
+    total, lost = two_sum(larger, e.where(small, rest))
+    result = total + (lost + e.constant(0.0).where(small, rest_low))
+    result = larger.where(down.compare("==", -math.inf), result)
     return (a + math.log(2.0)).where(a.compare("==", b), result)
 
 

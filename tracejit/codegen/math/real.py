@@ -126,7 +126,7 @@ def polynomial(x: Real, coefficients: Sequence[float]) -> Real:
     return terms[0]
 
 
-def two_sum(a: Real, b: float) -> tuple[Real, Real]:
+def two_sum(a: Real, b: Real | float) -> tuple[Real, Real]:
     """a + b and its rounding error, whichever is larger."""
     total = a + b
     part = total - a
