@@ -189,3 +189,16 @@ def test_a_parameter_that_is_called_out_is_an_argument() -> None:
         return scaled(x, out=3.0)
 
     assert inside(np.ones(2)).tolist() == [3.0, 3.0]
+
+
+def test_donated_arguments_keep_their_content_inside(rng: np.random.Generator) -> None:
+    shifted = tj.jit(lambda x: x + 1, donate="x")
+
+    @numba.njit
+    def inside(x: Any) -> Any:
+        return shifted(x)
+
+    x = rng.normal(size=7)
+    before = x.copy()
+    np.testing.assert_array_equal(inside(x), before + 1)
+    np.testing.assert_array_equal(x, before)
