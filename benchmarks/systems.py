@@ -250,22 +250,26 @@ class Pytensor(System):
         return tuple(np.asarray(a) for a in args)
 
     def build(self, workload: Workload) -> Call:
-        chosen: list[Call] = []
+        functions: dict[str, Call] = {}
+        chosen: dict[tuple[Any, ...], Call] = {}
 
         def step(*args: Any) -> Any:
-            if not chosen:
-                chosen.append(self.fastest(workload, args))
-            value, *gradients = chosen[0](*args)
+            key = tuple([a.shape for a in args])
+            if key not in chosen:
+                chosen[key] = self.fastest(workload, args, functions)
+            value, *gradients = chosen[key](*args)
             return value, gradients
 
         return step
 
-    def fastest(self, workload: Workload, args: tuple[Any, ...]) -> Call:
-        """The better of the back ends, as three warm calls of each show."""
+    def fastest(self, workload: Workload, args: tuple[Any, ...], functions: dict[str, Call]) -> Call:
+        """The better of the back ends at this size, as three warm calls of each show; `functions` keeps both."""
         found: list[tuple[float, float, Call]] = []
         for mode in self.modes:
             started = time.perf_counter()
-            function = self.function(workload, args, mode)
+            if mode not in functions:
+                functions[mode] = self.function(workload, args, mode)
+            function = functions[mode]
             function(*args)
             compiled = time.perf_counter()
             for _ in range(3):
