@@ -263,7 +263,7 @@ class Pytensor(System):
         return step
 
     def fastest(self, workload: Workload, args: tuple[Any, ...], functions: dict[str, Call]) -> Call:
-        """The better of the back ends at this size, as three warm calls of each show; `functions` keeps both."""
+        """The better of the back ends at this size, as three warm calls show; `functions` keeps both."""
         found: list[tuple[float, float, Call]] = []
         for mode in self.modes:
             started = time.perf_counter()
