@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -20,6 +21,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--smoke", action="store_true", help="check kernels, bytes, vectors and compilations; time nothing")
     add("--record", action="store_true", help="with --smoke: write what is found as what is expected")
     add("--show", action="store_true", help="print the tables of --into; measure nothing")
+    add("--brief", action="store_true", help="print one shorter table in place of all")
     add("--rows", nargs="+", default=NAMES, choices=NAMES, metavar="ROW", help=f"of {', '.join(NAMES)}")
     add("--sizes", nargs="+", default=(), metavar="SIZE", help="labels such as 1e3 (default: all of a row)")
     add("--systems", nargs="+", default=(), metavar="SYSTEM", help="tracejit and numba always run too")
@@ -43,13 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
 
         return smoke.main(options.record)
     from benchmarks.results_file import Results
-    from benchmarks.table import render
+    from benchmarks.table import brief, render
 
     path = options.into or (options.out / "results.json" if options.out else None)
     results = Results.load(path) if path is not None and (options.into or options.show) else Results()
     if not options.show:
         measure(options, results, path)
-    print(render(results))
+    print((brief if options.brief else render)(results))
     if options.out is not None:
         write(options.out, results)
     return 0
@@ -69,6 +71,8 @@ def measure(options: argparse.Namespace, results: object, path: Path | None) -> 
     unknown = sorted(set(systems) - set(SYSTEMS))
     if unknown:
         raise SystemExit(f"no such system: {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
+    # Ended from outside, it still ends its workers and removes their caches.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cache = Path(tempfile.mkdtemp(prefix="benchmarks-"))
     run = len(results.runs)
     results.runs.append({"machine": describe_machine(), "date": time.strftime("%Y-%m-%d"), "versions": {}})

@@ -76,6 +76,35 @@ def ratios(results: Results) -> str:
     return align(lines)
 
 
+# The shorter table: what each library does at its best.
+FAMILIES = {
+    "NumPy": ("numpy",),
+    "JAX": ("jax", "jax-plain"),
+    "torch": ("torch", "torch-compile"),
+    "PyTensor": ("pytensor",),
+    "autograd": ("autograd",),
+    "CasADi": ("casadi",),
+}
+
+
+def brief(results: Results) -> str:
+    """One table for a page: times, each library at its best, first calls, and the memory that a call adds."""
+    firsts = ["first", "warm", "JAX's", "warm"]
+    lines = [["value and gradient", "tracejit", "/ hand", "goal", *FAMILIES, *firsts, "memory", "JAX's"]]
+    for row in results.rows:
+        own, jax = (row.systems.get(name, Measurement()) for name in ("tracejit", "jax"))
+        cells = [readable(own.median), digits(own.ratio_to_hand), f"{row.goal_over_hand:.2f}"]
+        for names in FAMILIES.values():
+            timed = [m for n in names if (m := row.systems.get(n)) is not None and m.median is not None]
+            best = min(timed, key=lambda m: m.median or 0.0, default=None)
+            cells.append(_ratio_or_time(best, own.median is not None))
+        cells += [readable(s) for m in (own, jax) for s in (m.first_call or m.next_size, m.warm_first_call)]
+        is_seen = any((m.added or 0) >= LEAST_BYTES for m in (own, jax))
+        cells += [_memory_cell(m) if is_seen else "-" for m in (own, jax)]
+        lines.append([_label(row), *cells])
+    return align(lines) + "\n"
+
+
 def _ratio_or_time(measured: Measurement | None, has_ratio: bool) -> str:
     if measured is None or measured.median is None:
         return "-"

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.__main__ import has_all, main, parse
 from benchmarks.plots import draw_plots
 from benchmarks.results_file import Measurement, Results, Row
-from benchmarks.table import best_peer, render
+from benchmarks.table import best_peer, brief, render
 from benchmarks.workload import NAMES
 
 
@@ -42,6 +42,18 @@ def test_the_table_has_ratios_the_goal_the_best_peer_and_the_reasons() -> None:
     assert firsts.split()[2:8] == ["30.0", "ms", "4.00", "ms", "-", "200"]
     assert "4.00x" in text
     assert "- CasADi, chain 1e3: failed: it is not in the mood" in text
+
+
+def test_the_short_table_has_each_library_at_its_best() -> None:
+    row = make_row()
+    row.systems["torch-compile"] = measurement(1e-3)
+    row.set_ratios()
+    header, line = brief(Results(rows=[row])).splitlines()
+    assert line.split() == [
+        *["chain", "1e3", "1.00", "us", "1.25", "1.15", "-", "6.00x", "1000x", "-", "-", "-"],
+        *["30.0", "ms", "4.00", "ms", "200", "ms", "-", "-", "-"],
+    ]
+    assert header.index("torch") < header.index("PyTensor")
 
 
 def test_without_tracejit_a_row_shows_times() -> None:

@@ -72,14 +72,26 @@ def test_a_wrong_gradient_is_reported_with_its_place_and_not_timed() -> None:
 
 def test_comparison_sees_shapes_counts_and_nans() -> None:
     workload = get_workload("tutorial")
-    args = workload.inputs(5, 3)
-    value, gradients = workload.by_hand(*args)
-    assert compare((value, gradients), workload, args) is None
-    assert compare((value, gradients[:1]), workload, args) == "1 gradients in place of 2"
-    assert compare((value, (gradients[0].T, gradients[1])), workload, args) == (
+    reference = value, gradients = workload.by_hand(*workload.inputs(5, 3))
+    assert compare((value, gradients), reference) is None
+    assert compare((value, gradients[:1]), reference) == "1 gradients in place of 2"
+    assert compare((value, (gradients[0].T, gradients[1])), reference) == (
         "gradient 0 has the shape (3, 5) in place of (5, 3)"
     )
     assert "nan" in (difference("x", np.array([1.0, np.nan]), np.ones(2)) or "")
+
+
+class WrongLater(NumpyByHand):
+    def build(self, workload: Any) -> Any:
+        calls = iter(range(100))
+        return lambda *args: (workload.by_hand(*args)[0] + next(calls), workload.by_hand(*args)[1])
+
+
+def test_the_second_call_is_compared_too() -> None:
+    worker = Worker("numpy")
+    worker.system = WrongLater()
+    _, answer = answers_to(worker, PREPARE)
+    assert answer["wrong"].startswith("the value is")
 
 
 def test_float32_is_compared_as_such() -> None:
