@@ -84,7 +84,8 @@ class Transformed(entry.Callable):
         self._origin: tuple[Any, str] | None = None
         self._bound_parameters: Parameters | None = None
         self.call_sites: dict[Any, Any] = {}  # in compiled code, by the types of the call
-        entry.attach_if_loaded(self, self._programs.state)
+        if type(self) is Transformed:  # a subclass may have a `__call__` of its own
+            entry.attach_if_loaded(self, self._programs.state)
 
     # --- calls ----------------------------------------------------------------------------------------------
 
@@ -132,11 +133,14 @@ class Transformed(entry.Callable):
             x.flags.num if isinstance(x, np.ndarray) else type(x) for x in (*call.leaves, *into.values())
         ]
         kind = (count, names, *layouts)
+        program.attempts += 1
         if kind in program.planned:
             return
         program.planned.add(kind)
-        program.attempts += 1
-        given = call.as_given(count, names) if entry.is_wanted() else None
+        if not entry.is_wanted() or type(self) is not Transformed:
+            program.attempts = MAX_ATTEMPTS
+            return
+        given = call.as_given(count, names)
         if given is None:
             return
         if "out" in names and not self._parameters.owns_out:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 MAX_PROGRAMS = 256
 MAX_VARIANTS = 8
 
-# Plans that compiled code tries in turn before the table is asked, and attempts to make them for a program.
+# Plans that compiled code tries in turn before the table is asked, and how many calls of a program that reach
+# the table nevertheless may ask for a plan.
 MAX_PLANS = 16
 MAX_ATTEMPTS = 64
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,7 @@ import pytest
 
 import tracejit as tj
 from tests.served import general, needs_native, same, served, warmed
-from tracejit.errors import ArgumentError, DTypeError, IndexOutOfBoundsError
+from tracejit.errors import ArgumentError, CacheWarning, DTypeError, IndexOutOfBoundsError, InternalError
 from tracejit.runtime.calls import entry
 
 ROOT = Path(__file__).parents[3]
@@ -404,6 +405,51 @@ def test_python_serves_all_calls_when_asked_to(monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_array_equal(grads["w"], X)
     assert f._programs._first is None
     assert not served(f, params, X)[1]
+
+
+@needs_native
+def test_python_serves_all_calls_where_the_code_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(text: str, config: Any) -> Any:
+        raise InternalError("no such target")
+
+    monkeypatch.setattr("tracejit.runtime.cache.get_machinery", fail)
+    monkeypatch.setattr(entry, "_loaded", [])
+    monkeypatch.setattr(entry, "_failures", [])
+    f = tj.jit(lambda x: x + 1)
+    f(X)
+    with pytest.warns(CacheWarning, match="calls are served by Python, which is slower: no such target"):
+        f(X)
+    for _ in range(3):
+        np.testing.assert_array_equal(f(X), X + 1)
+    assert not served(f, X)[1]
+
+
+@needs_native
+def test_a_subclass_with_a_call_of_its_own_is_called_by_it() -> None:
+    class Loud(type(tj.jit(module_loss))):  # type: ignore[misc]
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return "mine", super().__call__(*args, **kwargs)
+
+    f = Loud(module_loss, module_loss_jit._options)
+    for _ in range(4):
+        assert f(X) == ("mine", (X * X).sum())
+
+
+@needs_native
+def test_methods_that_were_served_do_not_keep_their_instance_alive() -> None:
+    class Model:
+        @tj.grad_jit
+        def loss(self, x: Any) -> Any:
+            return (x * x).sum()
+
+    model = Model()
+    for _ in range(4):
+        model.loss(X)
+    assert served(model.loss, X)[1]
+    reference = weakref.ref(model)
+    del model
+    gc.collect()
+    assert reference() is None
 
 
 def test_python_serves_all_calls_where_objects_are_laid_out_in_another_way() -> None:

@@ -13,12 +13,14 @@ import struct
 import sys
 import sysconfig
 import threading
+import warnings
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tracejit.config import Config
+from tracejit.errors import CacheWarning, InternalError
 from tracejit.ir.builder import TRACES_UNDER_WAY
 from tracejit.runtime.calls import layout
 from tracejit.runtime.calls.layout import API, C_FUNCTIONS, NUMPY_FUNCTIONS, STATE_WORDS
@@ -169,6 +171,8 @@ def attach(target: Callable, state: Any) -> bool:
             return False
         _ready.add(cls)
     loaded = _load()
+    if loaded is None:
+        return False
     state[0] = loaded.api_address
     target._state = ctypes.addressof(state)
     target._vectorcall = loaded.address
@@ -210,15 +214,26 @@ class _Loaded:
 
 _lock = threading.Lock()
 _loaded: list[_Loaded] = []
+_failures: list[InternalError] = []
 
 
-def _load() -> _Loaded:
+def _load() -> _Loaded | None:
+    """Compile or find the code, once; None, after one warning, where LLVM cannot make it for this machine."""
     from tracejit.runtime.cache import get_machinery
     from tracejit.runtime.calls.module import module_text
 
     with _lock:
+        if _failures:
+            return None
         if not _loaded:
-            program = get_machinery(module_text(), Config.from_environment())
+            try:
+                program = get_machinery(module_text(), Config.from_environment())
+            except InternalError as error:
+                _failures.append(error)
+                warnings.warn(
+                    f"calls are served by Python, which is slower: {error}", CacheWarning, stacklevel=6
+                )
+                return None
             name = sys.intern(GENERAL_NAME)
             keep = (name, np.dtype(np.uint8))
             words = {
