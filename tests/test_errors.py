@@ -268,8 +268,8 @@ ROWS: dict[str, Row] = {
         lambda: tj.jit(to_array)(X),
         "np.asarray(): a traced f64[3] is no concrete array while its function is traced\n"
         "  in to_array, test_errors.py:N:  return np.asarray(x)\n"
-        "  hint: NumPy's functions take it as it is; join values with np.stack; an array to be indexed with it "
-        "must be an argument",
+        "  hint: NumPy's functions take it as it is; join values with np.stack; an array to be indexed with "
+        "it must be an argument",
     ),
     "math.exp": Row(
         tj.TracerError,

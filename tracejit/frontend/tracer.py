@@ -141,8 +141,8 @@ class Tracer(ArrayMethods):
         raise _refused(
             TracerError,
             f"np.asarray(): a traced {self._value.type} is no concrete array while its function is traced",
-            "NumPy's functions take it as it is; join values with np.stack; an array to be indexed with it must be "
-            "an argument",
+            "NumPy's functions take it as it is; join values with np.stack; an array to be indexed with it "
+            "must be an argument",
         )
 
     def _no_number(self, what: str) -> NoReturn:
