@@ -29,8 +29,8 @@ LENGTHS = (6, 50, 200, 1000)  # operations of the chains; the derivative makes a
 STAGES = ("trace", "transform", "passes", "schedule", "lower", "print", "compile", "run")
 
 
-# Rows of the table with a small size, and a second one that has the same program: no two sizes of one are equal
-# by chance, and none becomes small enough to stand in the text.
+# Rows of the table with a small size, and a second one that has the same program: no two sizes of one are
+# equal by chance, and none becomes small enough to stand in the text.
 ROWS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "tutorial": ((5, 3), (7, 3)),
     "curve_fit": ((50,), (60,)),
