@@ -9,9 +9,16 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.workload import NAMES
+from benchmarks.plots import draw_plots
+from benchmarks.results_file import Results, Row, describe_machine
+from benchmarks.runner import Plan, measure_workload, sizes_to_measure
+from benchmarks.systems import SYSTEMS
+from benchmarks.table import brief, ratios, render
+from benchmarks.workload import NAMES, get_workload
+from tracejit.progress import Progress
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -44,9 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
         from benchmarks import smoke
 
         return smoke.main(options.record)
-    from benchmarks.results_file import Results
-    from benchmarks.table import brief, render
-
     path = options.into or (options.out / "results.json" if options.out else None)
     results = Results.load(path) if path is not None and (options.into or options.show) else Results()
     if not options.show:
@@ -57,18 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measure(options: argparse.Namespace, results: object, path: Path | None) -> None:
+def measure(options: argparse.Namespace, results: Results, path: Path | None) -> None:
     """Every row that was asked for, into `results` and its file."""
-    from benchmarks.results_file import Results, Row, describe_machine
-    from benchmarks.runner import Plan, measure_workload, sizes_to_measure
-    from benchmarks.systems import SYSTEMS
-    from benchmarks.table import ratios
-    from benchmarks.workload import get_workload
-    from tracejit.progress import Progress
-
-    assert isinstance(results, Results)
-    systems = tuple(options.systems or SYSTEMS)
-    unknown = sorted(set(systems) - set(SYSTEMS))
+    unknown = sorted(set(options.systems) - set(SYSTEMS))
     if unknown:
         raise SystemExit(f"no such system: {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
     # Ended from outside, it still ends its workers and removes their caches.
@@ -76,9 +71,11 @@ def measure(options: argparse.Namespace, results: object, path: Path | None) -> 
     cache = Path(tempfile.mkdtemp(prefix="benchmarks-"))
     run = len(results.runs)
     results.runs.append({"machine": describe_machine(), "date": time.strftime("%Y-%m-%d"), "versions": {}})
-    plan = Plan(systems, cache, options.rounds, options.round_seconds, lock=options.lock)
+    plan = Plan(
+        tuple(options.systems or SYSTEMS), cache, options.rounds, options.round_seconds, lock=options.lock
+    )
     if options.quick:
-        plan = Plan(systems, cache, 3, 0.02, row_seconds=0.5, lock=options.lock, warm=False)
+        plan = replace(plan, rounds=3, round_seconds=0.02, row_seconds=0.5, warm=False)
 
     def done(row: Row) -> None:
         for measured in row.systems.values():
@@ -91,35 +88,24 @@ def measure(options: argparse.Namespace, results: object, path: Path | None) -> 
     try:
         with Progress("benchmarks", len(options.rows)) as bar:
             for name in options.rows:
-                sizes = sizes_to_measure(get_workload(name), tuple(options.sizes))
-                sizes = [
-                    s for s in sizes if options.again or not has_all(results, name, s, plan.all_systems())
-                ]
+                wanted = sizes_to_measure(get_workload(name), tuple(options.sizes))
+                lacking = {
+                    s: plan.systems if options.again else results.lacking(name, s, plan.systems)
+                    for s in wanted
+                }
+                sizes = [size for size, systems in lacking.items() if systems]
                 if sizes:
-                    found = measure_workload(name, sizes, plan, lambda n: bar.advance(n, 0), done)
+                    part = replace(plan, systems=tuple({s for found in lacking.values() for s in found}))
+                    found = measure_workload(name, sizes, part, lambda note: bar.advance(note, 0), done)
                     results.runs[run]["versions"].update(found)
-                    print(ratios(Results(rows=[r for r in results.rows if r.workload == name])), flush=True)
+                    print(ratios(results.only(name)), flush=True)
                 bar.advance(name)
     finally:
         shutil.rmtree(cache, ignore_errors=True)
 
 
-def has_all(results: object, name: str, size: str, systems: list[str]) -> bool:
-    """Has every system a time, or a reason for none, in this row already?"""
-    from benchmarks.results_file import Results
-
-    assert isinstance(results, Results)
-    row = results.row(name, size)
-    return row is not None and all(s in row.systems for s in systems)
-
-
-def write(folder: Path, results: object) -> None:
+def write(folder: Path, results: Results) -> None:
     """results.json, results.txt, and plots where Matplotlib is installed."""
-    from benchmarks.plots import draw_plots
-    from benchmarks.results_file import Results
-    from benchmarks.table import render
-
-    assert isinstance(results, Results)
     folder.mkdir(parents=True, exist_ok=True)
     results.save(folder / "results.json")
     (folder / "results.txt").write_text(render(results), encoding="utf-8")

@@ -42,6 +42,11 @@ class Measurement:
     outputs: int | None = None
     run: int = 0
 
+    @property
+    def is_settled(self) -> bool:
+        """Is there a time, or a reason that another run would not change?"""
+        return self.median is not None or not (self.problem or "failed").startswith(("failed", "wrong"))
+
     def summarise(self) -> None:
         """Median and best from the rounds."""
         if self.rounds:
@@ -77,6 +82,16 @@ class Results:
     def row(self, workload: str, size: str) -> Row | None:
         """The row of a workload's size, if it has been measured."""
         return next((r for r in self.rows if (r.workload, r.size) == (workload, size)), None)
+
+    def lacking(self, workload: str, size: str, systems: tuple[str, ...]) -> tuple[str, ...]:
+        """Of some systems those for which the row has neither a time nor a reason; failures count as none."""
+        row = self.row(workload, size)
+        known = {} if row is None else row.systems
+        return tuple(s for s in systems if s not in known or not known[s].is_settled)
+
+    def only(self, workload: str) -> Results:
+        """The rows of one workload."""
+        return Results(self.runs, [row for row in self.rows if row.workload == workload])
 
     def merge(self, row: Row, again: bool = False) -> None:
         """Take up a row's measurements; those that are there already stay, unless measured `again`."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import has_all, main, parse
+from benchmarks.__main__ import main, parse
 from benchmarks.plots import draw_plots
 from benchmarks.results_file import Measurement, Results, Row
 from benchmarks.table import best_peer, brief, render
@@ -88,9 +88,17 @@ def test_merging_keeps_what_is_there_and_adds_what_is_not() -> None:
     assert results.rows[0].systems["torch"].ratio == pytest.approx(2500)
     results.merge(new, again=True)
     assert results.rows[0].systems["tracejit"].median == pytest.approx(3e-6)
-    assert has_all(results, "chain", "1e3", ["tracejit", "casadi"])
-    assert not has_all(results, "chain", "1e3", ["pytensor"])
-    assert not has_all(results, "chain", "1e5", [])
+
+
+def test_what_has_no_time_and_no_reason_is_lacking() -> None:
+    results = Results(rows=[make_row()])
+    results.rows[0].systems["autograd"] = Measurement(problem="autograd is not installed")
+    assert results.lacking("chain", "1e3", ("tracejit", "casadi", "autograd", "pytensor")) == (
+        "casadi",
+        "pytensor",
+    )
+    assert results.lacking("chain", "1e5", ("jax",)) == ("jax",)
+    assert results.only("chain").rows == results.rows and results.only("mlp").rows == []
 
 
 def test_rows_stand_in_the_order_of_the_workloads() -> None:
