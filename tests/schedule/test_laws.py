@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.plain_programs import plain_kernels as plain_kernels
@@ -58,6 +58,7 @@ def test_gradients_fused_are_unfused_are_evaluated(seed: int) -> None:
 
 @native_law
 @given(SEEDS, st.booleans())
+@example(38880, False)  # a short scratch row read where a loaded index says
 def test_vector_code_does_what_the_evaluator_does(seed: int, gradient: bool) -> None:
     check_fused_and_unfused(program_of(seed, gradient, steps=12), ("llvm",))
 

@@ -123,13 +123,21 @@ class _Planner:
         return best, chosen
 
     def own_scratch(self, loop: Loop) -> set[Buffer]:
-        """Scratch rows of a few elements that nothing outside of the loop's body uses."""
+        """Scratch rows of a few elements that nothing outside of the loop's body uses.
+
+        All lanes are at the same element of theirs: none is chosen by what a lane has read or where it is.
+        """
         inside = Counter(_accesses(loop.body, self.scratch))
+        scattered = {
+            s.buffer
+            for s in walk(loop.body)
+            if isinstance(s, (Load, Store)) and any(k.loaded or loop.axis in k.axes for k in s.index)
+        }
         return {
             buffer
             for buffer, count in inside.items()
             if count == self.scratch[buffer] and all(n <= self.literal_limit for n in buffer.shape)
-        }
+        } - scattered
 
     def is_legal(self, loop: Loop, depth: int) -> bool:
         """May the iterations of a loop run side by side in lanes?"""
