@@ -172,8 +172,8 @@ def peak_growth(call: Callable[[], Any]) -> tuple[int | None, Any]:
         # Freed memory is given back first, or a call would find it and seem to need none; what the call frees
         # while it runs goes back at once too.
         library.mallopt(M_MMAP_THRESHOLD, 1 << 18)
-        call()
-        # Some systems free what was dropped a little later, in a thread of their own.
+        # A result is held, so that no pool has one to offer; what was dropped may be freed a little later.
+        held = call()
         gc.collect()
         time.sleep(0.1)
         library.malloc_trim(0)
@@ -182,6 +182,7 @@ def peak_growth(call: Callable[[], Any]) -> tuple[int | None, Any]:
         before = _status_bytes("VmRSS")
         result = call()
         added = max(0, _status_bytes("VmHWM") - before)
+        del held
     except (OSError, AttributeError, TypeError):
         return None, call()
     # As the C library has it by itself once large arrays have come and gone.
