@@ -50,6 +50,7 @@ class Memory:
         self.code = printer.code
         self._nothing: str | None = None
         self._expanded: dict[Buffer, str] = {}
+        self._flat: dict[tuple[Buffer, int], Index] = {}
 
     # --- places ---------------------------------------------------------------------------------------------
 
@@ -99,34 +100,34 @@ class Memory:
             pieces = [(self.flat_index(buffer, index), None)]
         parts: list[Reg] = []
         moving: list[tuple[Reg | None, int]] = []
+        axis = self.printer.vector_axis
         for part, stride in pieces:
-            along = dict(part.terms).get(AxisRef(self.printer.vector_axis or 0), 0)
-            if self.printer.vector_axis is None or not along:
-                rest = part
-            else:
-                moving.append((stride, along))
-                rest = part - Index(((AxisRef(self.printer.vector_axis), along),))
-            if rest.terms or rest.constant:
-                parts += self.scaled(rest, stride)
+            for factor, n in part.terms:
+                if isinstance(factor, AxisRef) and factor.axis == axis:
+                    moving.append((stride, n))
+                else:
+                    parts.append(self.scaled(self.printer.term(factor, n), stride))
+            if part.constant:
+                parts.append(self.scaled(self.printer.size(part.constant), stride))
         return parts, moving
 
     def stride(self, buffer: Buffer, dimension: int) -> Reg | None:
         name = self.printer.stride(buffer, dimension)
         return None if name is None else Reg(f"%{name}", I64)
 
-    def scaled(self, index: Index, stride: Reg | None) -> list[Reg]:
-        terms = [self.printer.term(factor, n) for factor, n in index.terms]
-        if index.constant:
-            terms.append(self.printer.size(index.constant))
-        return terms if stride is None else [self.code.binary("mul", t, stride) for t in terms]
+    def scaled(self, x: Reg, stride: Reg | None) -> Reg:
+        return x if stride is None else self.code.binary("mul", x, stride)
 
     def flat_index(self, buffer: Buffer, index: tuple[Index, ...]) -> Index:
         if len(index) != len(buffer.shape):
             return index[0]  # a position in the flat array
-        position = Index()
-        for k, n in zip(index, buffer.shape, strict=True):
-            position = position * n + k
-        return position
+        key = (buffer, id(index))  # the statement that holds the index outlives the printer
+        if key not in self._flat:
+            position = Index()
+            for k, n in zip(index, buffer.shape, strict=True):
+                position = position * n + k
+            self._flat[key] = position
+        return self._flat[key]
 
     def pointer(self, buffer: Buffer, parts: list[Reg]) -> Reg:
         """The address of an element; what is known farther outside is added there."""
