@@ -97,10 +97,16 @@ def start(systems: list[str], plan: Plan) -> list[WorkerProcess]:
     plan.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     workers = [WorkerProcess(s, plan.cache) for s in systems]
     core = timing_core()
-    for worker in workers:
-        worker.wait_until_awake(plan.patience)
-        if core is not None:
-            worker.ask(do="pin", core=core)
+    try:
+        for worker in workers:
+            worker.wait_until_awake(plan.patience)
+            if core is not None:
+                worker.ask(do="pin", core=core)
+    except BaseException:
+        # The run is being ended: no worker outlives it, nor writes into a cache that is being removed.
+        for worker in workers:
+            worker.close()
+        raise
     return workers
 
 
