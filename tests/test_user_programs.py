@@ -474,3 +474,35 @@ def test_a_forked_child_goes_on_with_old_functions_and_new_ones(rng: np.random.G
             status = 0
         os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
+
+
+# --- long programs -----------------------------------------------------------------------------------------
+
+
+def orbit(x: Any, steps: int) -> Any:
+    """A loop over numbers taken from an array: chains of hundreds of operations on scalars."""
+    a, b, total = x[0], x[1], 0.0
+    for _ in range(steps):
+        a = a + 0.1 * (x[2] - b * a)
+        b = b + 0.1 * (a * x[3] - b)
+        total = total + (a - x[4]) ** 2
+    return total
+
+
+def sliced_at_the_end(x: Any, steps: int) -> Any:
+    y = x
+    for _ in range(steps):
+        y = np.tanh(y) * 1.01
+    return np.sum(y[1:] * y[:-1])
+
+
+@pytest.mark.parametrize("function", [orbit, sliced_at_the_end], ids=lambda f: f.__name__)
+def test_a_long_loop_is_unrolled_without_end_of_the_stack(
+    function: Callable[[Any, int], Any], rng: np.random.Generator
+) -> None:
+    x, direction = rng.uniform(0.1, 1.0, 5), rng.standard_normal(5)
+    value, gradient = tj.grad_jit(lambda x: function(x, 150))(x)
+    agree(value, function(x, 150))
+    step = 1e-6
+    slope = (function(x + step * direction, 150) - function(x - step * direction, 150)) / (2 * step)
+    np.testing.assert_allclose(gradient @ direction, slope, rtol=1e-6)

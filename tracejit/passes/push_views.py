@@ -109,13 +109,26 @@ def _push_reshape(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Par
 
 def _is_contiguous(b: Rewriter, atom: Atom) -> bool:
     """Would a view pushed up from `atom` arrive at arrays and constants, and at no other view?"""
-    eqn = _passable(b, atom)
-    if eqn is not None:
-        return all(_is_contiguous(b, a) for a in eqn.inputs)
-    definition = b.definition(atom)
-    if definition is None or b.literal(atom) is not None:
-        return True
-    return definition.primitive.kind is not Kind.VIEW or definition.primitive is core.reshape_p
+    waiting, seen = [atom], set[Atom]()
+    while waiting:
+        here = waiting.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        eqn = _passable(b, here)
+        if eqn is not None:
+            waiting.extend(eqn.inputs)
+        elif _is_moving_view(b, here):
+            return False
+    return True
+
+
+def _is_moving_view(b: Rewriter, atom: Atom) -> bool:
+    """A view other than a reshape, of something else than a literal."""
+    eqn = b.definition(atom)
+    if eqn is None or b.literal(atom) is not None:
+        return False
+    return eqn.primitive.kind is Kind.VIEW and eqn.primitive is not core.reshape_p
 
 
 def _push_gather(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
@@ -137,31 +150,35 @@ def push_padding(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Para
     def pad(atom: Atom) -> Atom:
         return b.emit(primitive, (atom,), dict(params))
 
-    padded, outside = _padded(b, x, pad, result.shape, {})
+    padded, outside = _padded(b, x, pad, result.shape)
     if outside == 0:
         return padded
     inside = pad(b.splat(True, x.type.with_dtype(np.bool_)))
     return b.apply(select, inside, padded, b.splat(0, result))
 
 
-def _padded(
-    b: Rewriter, atom: Atom, pad: Callable[[Atom], Atom], shape: tuple[int, ...], known: dict[Atom, Any]
-) -> tuple[Atom, Any]:
+def _padded(b: Rewriter, atom: Atom, pad: Callable[[Atom], Atom], shape: tuple[int, ...]) -> tuple[Atom, Any]:
     """`atom` computed from padded operands, right inside; and the value that this makes of it outside."""
-    if atom in known:
-        return known[atom]
-    literal = b.literal(atom)
-    eqn = _passable(b, atom)
-    if literal is not None:
-        known[atom] = b.broadcast(literal, shape, ()), literal.value
-    elif eqn is None:
-        known[atom] = pad(atom), atom.type.dtype.type(0)
-    else:
-        operands = [_padded(b, a, pad, shape, known) for a in eqn.inputs]
-        with np.errstate(all="ignore"):
-            value = eqn.primitive.evaluate(*(v for _, v in operands), **eqn.params)
-        emitted = b.emit(eqn.primitive, [a for a, _ in operands], dict(eqn.params))
-        known[atom] = emitted, np.asarray(value).astype(atom.type.dtype)[()]
+    known: dict[Atom, tuple[Atom, Any]] = {}
+    waiting = [atom]
+    while waiting:
+        here = waiting[-1]
+        eqn = _passable(b, here)
+        literal = b.literal(here)
+        if here in known:
+            waiting.pop()
+        elif literal is not None:
+            known[here] = b.broadcast(literal, shape, ()), literal.value
+        elif eqn is None:
+            known[here] = pad(here), here.type.dtype.type(0)
+        elif missing := [a for a in eqn.inputs if a not in known]:
+            waiting += reversed(missing)
+        else:
+            operands = [known[a] for a in eqn.inputs]
+            with np.errstate(all="ignore"):
+                value = eqn.primitive.evaluate(*(v for _, v in operands), **eqn.params)
+            emitted = b.emit(eqn.primitive, [a for a, _ in operands], dict(eqn.params))
+            known[here] = emitted, np.asarray(value).astype(here.type.dtype)[()]
     return known[atom]
 
 

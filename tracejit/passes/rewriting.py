@@ -30,6 +30,9 @@ from tracejit.ir import (
 from tracejit.ops import core
 
 Axes = tuple[int, ...]
+# Rules that emit what rules apply to: a view on its way up a chain stops here, and goes on in the next walk.
+MAX_DEPTH = 48
+
 Inputs = Sequence[Atom]
 Params = Mapping[str, Any]
 Rule = Callable[["Rewriter", Primitive, Inputs, Params], "Atom | None"]
@@ -76,18 +79,25 @@ class Rewriter(Builder):
         self._graph = graph
         self._rules = rules
         self._is_quiet = False
+        self.depth = 0  # of rules at work inside of each other
 
     @functools.cached_property
     def _counts(self) -> dict[Var, int]:
         return uses(self._graph)
 
     def _apply(self, builder: Builder, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
+        if self.depth == MAX_DEPTH:
+            return None
+        self.depth += 1
         for rule in self._rules.of(primitive):
             atom = rule(self, primitive, inputs, params)
             if atom is not None:
                 self.changes += 1
-                return atom
-        return None
+                break
+        else:
+            atom = None
+        self.depth -= 1
+        return atom
 
     def uses(self, atom: Atom) -> int:
         return self._counts.get(atom, 1) if isinstance(atom, Var) else 1
