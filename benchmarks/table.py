@@ -44,7 +44,12 @@ def best_peer(row: Row) -> tuple[str, Measurement] | None:
     """The fastest rival of a row."""
     timed = [(name, row.systems[name]) for name in PEERS if name in row.systems]
     timed = [(name, m) for name, m in timed if m.median is not None]
-    return min(timed, key=lambda entry: entry[1].median or 0.0, default=None)
+    return min(timed, key=lambda entry: _speed(entry[1]), default=None)
+
+
+def _speed(measured: Measurement) -> float:
+    """What a row's systems are compared by: times of different runs cannot be."""
+    return measured.median or 0.0 if measured.ratio is None else measured.ratio
 
 
 def render(results: Results) -> str:
@@ -96,7 +101,7 @@ def brief(results: Results) -> str:
         cells = [readable(own.median), digits(own.ratio_to_hand), f"{row.goal_over_hand:.2f}"]
         for names in FAMILIES.values():
             timed = [m for n in names if (m := row.systems.get(n)) is not None and m.median is not None]
-            best = min(timed, key=lambda m: m.median or 0.0, default=None)
+            best = min(timed, key=_speed, default=None)
             cells.append(_ratio_or_time(best, own.median is not None))
         cells += [readable(s) for m in (own, jax) for s in (m.first_call or m.next_size, m.warm_first_call)]
         is_seen = any((m.added or 0) >= LEAST_BYTES for m in (own, jax))

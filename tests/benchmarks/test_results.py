@@ -65,6 +65,13 @@ def test_without_tracejit_a_row_shows_times() -> None:
     assert peer is not None and peer[0] == "jax"
 
 
+def test_peers_of_several_runs_are_compared_by_their_ratios() -> None:
+    row = make_row()
+    row.systems["torch"].median, row.systems["torch"].ratio = 1e-9, 9.0  # of a machine that was faster then
+    peer = best_peer(row)
+    assert peer is not None and peer[0] == "jax"
+
+
 def test_more_than_one_core_is_marked() -> None:
     row = make_row()
     row.systems["jax"].cores = 1.9
