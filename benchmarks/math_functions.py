@@ -271,8 +271,8 @@ def main() -> None:
     ):
         print(line, flush=True)
         lines.append(line)
-    name = f"{datetime.date.today().isoformat()}-math-functions.txt"
-    path = Path(__file__).parent / "results" / name
+    path = Path(__file__).parent / "results" / datetime.date.today().isoformat() / "math_functions.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
     print(f"written to {path}")
 
