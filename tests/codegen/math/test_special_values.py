@@ -143,3 +143,16 @@ def test_sums_of_exponentials_are_numpys_within_a_few_units(
     eps = float(np.finfo(dtype).eps)
     # Where the two terms nearly cancel, the error is one of the larger term.
     np.testing.assert_allclose(actual, expected, rtol=4 * eps, atol=eps)
+
+
+@pytest.mark.parametrize("short", ["f64", "f32"])
+def test_logaddexp_of_zeros_infinities_and_nan_is_what_numpy_says(short: str, programs: Programs) -> None:
+    """Elsewhere NumPy's own result loses digits where the larger operand cancels the logarithm."""
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan], DTYPES[short])
+    operands = [np.ravel(g) for g in np.meshgrid(x, x)]
+    actual = programs("logaddexp", short, *operands)
+    with np.errstate(all="ignore"):
+        expected = np.logaddexp(*operands)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6 if short == "f32" else 1e-15)
+    known = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(actual)[known], np.signbit(expected)[known])

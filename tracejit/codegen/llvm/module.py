@@ -23,8 +23,8 @@ VECTOR_BYTES = 64  # of the lanes of one value: one register with AVX-512, two w
 MOST_LANES = 32
 
 # Instructions of elementary functions that are copied into the loops of a program. A copy saves a call, 3 to
-# 8 % of a loop's time, and costs code generation, whose time grows with the loop: beyond this it was three
-# quarters of all compile time.
+# 8 % of a loop's time, and costs code generation, whose time grows with the loop: beyond this it was two
+# thirds of all compile time.
 INLINE_BUDGET = 1000
 
 OUTLINED, INLINED, RARE = "#3", "#1", "#4"

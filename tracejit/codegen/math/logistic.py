@@ -56,7 +56,7 @@ def logaddexp(a: Real, b: Real) -> Real:
     # In two parts, for the larger operand may cancel the first digits.
     total, lost = two_sum(larger, e.where(small, rest))
     result = total + (lost + e.constant(0.0).where(small, rest_low))
-    result = larger.where(down.compare("==", -math.inf), result)
+    result = (larger + 0.0).where(down.compare("==", -math.inf), result)  # -0.0 becomes a sum's 0.0
     return (a + math.log(2.0)).where(a.compare("==", b), result)
 
 
