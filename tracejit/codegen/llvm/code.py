@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tracejit.codegen.llvm.module import Module
 
 BOOL = np.dtype(np.bool_)
+BYTE = np.dtype(np.uint8)
 I64 = np.dtype(np.int64)
 F32 = np.dtype(np.float32)
 F64 = np.dtype(np.float64)
@@ -58,6 +59,11 @@ def type_text(dtype: np.dtype[Any], lanes: int = 0) -> str:
     ('<16 x float>', 'i16')
     """
     return f"<{lanes} x {TYPES[dtype]}>" if lanes else TYPES[dtype]
+
+
+def stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What values of a type are in memory: truth values are bytes."""
+    return BYTE if dtype == BOOL else dtype
 
 
 def suffix(dtype: np.dtype[Any], lanes: int = 0) -> str:
@@ -274,6 +280,14 @@ class Code:
         if TYPES[x.dtype] == TYPES[dtype] and op in ("bitcast", "trunc", "zext", "sext"):
             return Reg(x.text, dtype, x.lanes, x.region)
         return self.pure(f"{op} {x.type} {x.text} to {type_text(dtype, x.lanes)}", dtype, x.lanes, x.region)
+
+    def to_memory(self, x: Reg) -> Reg:
+        """A value as memory holds it."""
+        return self.convert("zext", x, BYTE) if x.dtype == BOOL else x
+
+    def from_memory(self, x: Reg, dtype: np.dtype[Any]) -> Reg:
+        """What was loaded as a value of `dtype`."""
+        return self.compare("ne", x, literal(0, BYTE)) if dtype == BOOL else x
 
     def constant(self, value: Any, dtype: np.dtype[Any]) -> Reg:
         return literal(value, dtype)

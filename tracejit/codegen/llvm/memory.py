@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracejit.codegen.llvm.code import BOOL, I64, Reg, literal, suffix, type_text
+from tracejit.codegen.llvm.code import BOOL, I64, Reg, literal, stored, suffix, type_text
 from tracejit.codegen.loops import Buffer
 from tracejit.schedule.index import AxisRef, Index
 
 if TYPE_CHECKING:
     from tracejit.codegen.llvm.kernel import KernelPrinter
-
-BYTES = np.dtype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Place:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of memory: truth values are bytes."""
-        return BYTES if self.buffer.dtype == BOOL else self.buffer.dtype
+        return stored(self.buffer.dtype)
 
 
 class Memory:
@@ -80,7 +78,7 @@ class Memory:
 
     def expanded(self, buffer: Buffer, index: tuple[Index, ...]) -> Place:
         """A vector for each element, in registers where all indices are literal."""
-        kind = type_text(BYTES if buffer.dtype == BOOL else buffer.dtype, self.printer.vectors.lanes)
+        kind = type_text(stored(buffer.dtype), self.printer.vectors.lanes)
         if buffer not in self._expanded:
             self._expanded[buffer] = self.code.alloca(f"[{prod(buffer.shape)} x {kind}]")
         position = self.printer.index(self.flat_index(buffer, index))
@@ -131,7 +129,7 @@ class Memory:
 
     def pointer(self, buffer: Buffer, parts: list[Reg]) -> Reg:
         """The address of an element; what is known farther outside is added there."""
-        dtype = BYTES if buffer.dtype == BOOL else buffer.dtype
+        dtype = stored(buffer.dtype)
         kind = type_text(dtype)
         pointer = Reg(f"%{buffer.name}", I64)
         for region in sorted({p.region for p in parts if not p.lanes}):
@@ -150,23 +148,22 @@ class Memory:
     def load(self, place: Place, condition: Reg | None) -> Reg:
         """The element or lanes; zero where the condition does not hold."""
         if place.is_own:
-            return self.as_value(place, self.load_vector(place, None, 0))
+            return self.code.from_memory(self.load_vector(place, None, 0), place.buffer.dtype)
         lanes = self.printer.lanes
         if not place.varies and (condition is None or not condition.lanes):
-            return self.as_value(place, self.load_scalar(place, condition))
+            return self.code.from_memory(self.load_scalar(place, condition), place.buffer.dtype)
         if condition is not None:
             condition = self.code.splat(condition, lanes)
             mask = self.printer.masked(condition)
         else:
             mask = self.printer.mask
         if place.step == 0:
-            return self.as_value(place, self.gather(place, mask))
+            return self.code.from_memory(self.gather(place, mask), place.buffer.dtype)
         if place.step == -1:
-            return self.as_value(place, self.reversed(self.load_vector(place, mask, -(lanes - 1))))
-        return self.as_value(place, self.load_vector(place, mask, 0))
-
-    def as_value(self, place: Place, x: Reg) -> Reg:
-        return self.code.compare("ne", x, literal(0, BYTES)) if place.buffer.dtype == BOOL else x
+            return self.code.from_memory(
+                self.reversed(self.load_vector(place, mask, -(lanes - 1))), place.buffer.dtype
+            )
+        return self.code.from_memory(self.load_vector(place, mask, 0), place.buffer.dtype)
 
     def load_scalar(self, place: Place, condition: Reg | None) -> Reg:
         dtype, pointer = place.dtype, place.pointer.text
@@ -229,8 +226,7 @@ class Memory:
         return self.code.pure(rhs, I64, lanes, region).text
 
     def store(self, place: Place, value: Reg) -> None:
-        if place.buffer.dtype == BOOL:
-            value = self.code.convert("zext", value, BYTES)
+        value = self.code.to_memory(value)
         align = place.dtype.itemsize
         if not place.varies:
             kind = type_text(place.dtype)

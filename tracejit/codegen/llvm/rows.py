@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracejit.codegen.llvm.code import BOOL, I64, Code, Reg, literal, type_text
+from tracejit.codegen.llvm.code import I64, Code, Reg, literal, stored, type_text
 from tracejit.codegen.loops import (
     Accumulate,
     Accumulator,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tracejit.codegen.llvm.kernel import KernelPrinter, Variable
 
 ROWS_AT_ONCE = 4  # each with its accumulators in registers: enough to hide the latency of an addition
-BYTES = np.dtype(np.uint8)
 JOINED = frozenset({"sum", "prod", "max", "min"})  # reducers whose values join before memory is changed
 
 
@@ -39,36 +38,30 @@ class Lanes:
 
     def __init__(self, code: Code, dtype: np.dtype[Any], lanes: int) -> None:
         self.dtype = dtype
-        self.stored = BYTES if dtype == BOOL else dtype
+        self.stored = stored(dtype)
         self.kind = type_text(self.stored, lanes)
         self.lanes = lanes
         self.address = code.alloca(self.kind)
 
     def put_all(self, code: Code, value: Reg) -> None:
-        value = code.splat(value, self.lanes)
-        if self.dtype == BOOL:
-            value = code.convert("zext", value, BYTES)
+        value = code.to_memory(code.splat(value, self.lanes))
         code.put(f"store {self.kind} {value.text}, ptr {self.address}, align 64")
 
     def get_all(self, code: Code) -> Reg:
         loaded = code.effect(f"load {self.kind}, ptr {self.address}, align 64", self.stored, self.lanes)
-        return self._value(code, loaded)
+        return code.from_memory(loaded, self.dtype)
 
     def put(self, code: Code, row: Reg, value: Reg) -> None:
-        if self.dtype == BOOL:
-            value = code.convert("zext", value, BYTES)
+        value = code.to_memory(value)
         code.put(f"store {value.type} {value.text}, ptr {self._place(code, row)}")
 
     def get(self, code: Code, row: Reg) -> Reg:
         loaded = code.effect(f"load {type_text(self.stored)}, ptr {self._place(code, row)}", self.stored)
-        return self._value(code, loaded)
+        return code.from_memory(loaded, self.dtype)
 
     def _place(self, code: Code, row: Reg) -> str:
         rhs = f"getelementptr {type_text(self.stored)}, ptr {self.address}, i64 {row.text}"
         return code.pure(rhs, I64, 0, row.region).text
-
-    def _value(self, code: Code, x: Reg) -> Reg:
-        return code.compare("ne", x, literal(0, BYTES)) if self.dtype == BOOL else x
 
 
 @dataclass
