@@ -5,6 +5,7 @@ Run `python -m benchmarks.equation_counts`. Counts are exact and the same on eve
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,7 @@ def equation_counts(orders: int = 3, between: bool = True) -> list[Count]:
 
 def main() -> None:
     """Print the counts, with and without simplification between derivatives."""
+    argparse.ArgumentParser(prog="python -m benchmarks.equation_counts", description=__doc__).parse_args()
     for between in (True, False):
         print(f"{'simplified' if between else 'not simplified'} between derivatives")
         for c in equation_counts(between=between):

@@ -6,6 +6,7 @@ beforehand; what stands above it is what finding the program, filling the tables
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -179,6 +180,7 @@ def measure(variants: Loops, args: tuple[Any, ...]) -> dict[str, float]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m benchmarks.inside_njit", description=__doc__).parse_args()
     rng = np.random.default_rng(0)
     rows: list[tuple[str, Any, Loops, Any, tuple[Any, ...]]] = []
     for n in (16, 1000):

@@ -6,6 +6,7 @@ JAX and torch take part where they can be imported.
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import os
 import platform
@@ -260,6 +261,7 @@ def versions() -> str:
 
 def main() -> None:
     """Print the table and write it to `benchmarks/results/`."""
+    argparse.ArgumentParser(prog="python -m benchmarks.math_functions", description=__doc__).parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     lines: list[str] = []

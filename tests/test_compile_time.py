@@ -13,31 +13,17 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from benchmarks.compile_time import long_chain
 from tracejit.codegen.program import build_program
 from tracejit.config import Config
 from tracejit.passes import optimize
 from tracejit.runtime.executable import Executable, layout_of
 from tracejit.schedule.fusion import schedule_graph
 
-STEPS: tuple[Callable[[Any, Any], Any], ...] = (
-    lambda x, y: y * 1.01 + 0.1,
-    lambda x, y: np.tanh(y),
-    lambda x, y: y * y - 0.5,
-    lambda x, y: np.exp(-y * y),
-    lambda x, y: y / (1.0 + x * x),
-)
-
 
 def elementwise(length: int) -> Callable[[Any], Any]:
     """A chain of operations, each of one of five kinds; some read the argument again."""
-
-    def loss(x: Any) -> Any:
-        y = x
-        for k in range(length):
-            y = STEPS[k % len(STEPS)](x, y)
-        return np.sum(y)
-
-    return loss
+    return long_chain(length, np)
 
 
 def rows(length: int) -> Callable[[Any], Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.workload import NOT_FOR_CASADI, Size, Workload, normal
+from benchmarks.workloads import logistic_regression
 
 
 def loss(w: Any, b: Any, x: Any, y: Any) -> Any:
@@ -49,33 +50,6 @@ def numba_limit() -> Any:
     return step
 
 
-def jax_idiomatic() -> Any:
-    import jax
-    import jax.numpy as jnp
-
-    def idiomatic(w: Any, b: Any, x: Any, y: Any) -> Any:
-        z = x @ w + b
-        return jnp.mean(jax.nn.softplus(z) - z * y)
-
-    return idiomatic
-
-
-def torch_eager() -> Any:
-    from torch.nn.functional import binary_cross_entropy_with_logits
-
-    return lambda w, b, x, y: binary_cross_entropy_with_logits(x @ w + b, y)
-
-
-def pytensor_cost() -> Any:
-    import pytensor.tensor as pt
-
-    def cost(w: Any, b: Any, x: Any, y: Any) -> Any:
-        z = pt.dot(x, w) + b
-        return pt.mean(pt.softplus(z) - z * y)
-
-    return cost
-
-
 WORKLOAD = Workload(
     title="tutorial",
     loss=loss,
@@ -85,9 +59,9 @@ WORKLOAD = Workload(
     sizes=(Size("5x3", (5, 3), goal=2.0e-6, limit=1.8e-6),),
     implementations={
         "numba": numba_limit,
-        "jax": jax_idiomatic,
-        "torch": torch_eager,
-        "pytensor": pytensor_cost,
+        "jax": logistic_regression.jax_idiomatic,
+        "torch": logistic_regression.torch_eager,
+        "pytensor": logistic_regression.pytensor_cost,
     },
     missing={"casadi": NOT_FOR_CASADI},
 )
