@@ -57,6 +57,15 @@ def test_an_array_of_numbers() -> None:
     assert c.ctypes(*at(*range(6))) == 55.0
 
 
+@pytest.mark.parametrize(
+    "example",
+    [np.zeros(8)[::2], np.zeros(4)[::-1], np.broadcast_to(0.0, 4)],
+    ids=["strided", "reversed", "0"],
+)
+def test_the_layout_of_an_example_does_not_matter(example: Any) -> None:
+    assert tj.cfunc(lambda x: x[0] + 10 * x[3], example).ctypes(*at(1.0, 2.0, 3.0, 4.0)) == 41.0
+
+
 def test_another_number_of_arguments_is_nan() -> None:
     for example in ((1.0, 1.0), (np.zeros(2),)):
         c = tj.cfunc(lambda *xs: xs[0].sum() if len(xs) == 1 else xs[0] * xs[1], *example)
@@ -145,6 +154,8 @@ def test_results_that_are_no_number() -> None:
         tj.cfunc(loss, 1.0)
     with pytest.raises(tj.ShapeError, match="must give one number, got a 1-d array of float64"):
         tj.cfunc(lambda x: x * np.ones(3), 1.0)
+    with pytest.raises(tj.ShapeError, match="must give one number, got None"):
+        tj.cfunc(lambda x: None, 1.0)
     with pytest.raises(tj.DTypeError, match="must give a float, got a bool number"):
         tj.cfunc(lambda x: x > 0, 1.0)
 
@@ -153,6 +164,13 @@ def test_user_data_must_be_a_contiguous_array() -> None:
     for data in (1.0, np.zeros(4)[::2]):
         with pytest.raises(tj.ArgumentError, match="user_data of <lambda> must be a contiguous array"):
             tj.cfunc(lambda x, d: x, 1.0, user_data=data)  # type: ignore[arg-type]
+
+
+def test_user_data_in_another_byte_order_is_refused() -> None:
+    with pytest.raises(
+        tj.DTypeError, match="user_data of <lambda> is >f8, in the byte order of other machines"
+    ):
+        tj.cfunc(lambda x, d: x * d[0], 1.0, user_data=np.zeros(2, ">f8"))
 
 
 def test_a_filter_is_a_function_of_an_array() -> None:

@@ -117,8 +117,10 @@ def cfunc(f: Callable[..., Any], *example: Any, user_data: np.ndarray[Any, Any] 
     """
     function = f if isinstance(f, Transformed) else jit(f)
     name = function._name
-    leaves = [*example] if user_data is None else [*example, user_data]
     form = _form_of(name, example, user_data)
+    # C code gives its numbers side by side, however the example lies in memory.
+    leaves = [x.copy() if isinstance(x, np.ndarray) else x for x in example]
+    leaves += [] if user_data is None else [user_data]
     kinds: list[Leaf] = [
         ArrayLeaf(str(x.dtype), x.ndim) if isinstance(x, np.ndarray) else ScalarLeaf("float64", True)
         for x in leaves
@@ -127,7 +129,7 @@ def cfunc(f: Callable[..., Any], *example: Any, user_data: np.ndarray[Any, Any] 
     result, record = c_record(function, name, CallSpec(tuple(kinds)), values)
     output = result.outputs[0] if isinstance(result.tree, int) else None
     if output is None or output.ndim:
-        given = str(output) if output is not None else "several results"
+        given = str(output or ("None" if result.tree is None else "several results"))
         hint = "reduce it to one number; of a function made by grad_jit take .value or .grad"
         raise ShapeError(f"cfunc: {name} must give one number, got {given}", hint=hint)
     if output.dtype not in ("float64", "float32"):
@@ -149,6 +151,11 @@ def _form_of(name: str, example: tuple[Any, ...], user_data: Any) -> Form:
             raise ArgumentError(
                 f"cfunc: user_data of {name} must be a contiguous array, got {type(user_data).__name__}",
                 hint="np.ascontiguousarray(...)",
+            )
+        if not user_data.dtype.isnative:
+            raise DTypeError(
+                f"cfunc: user_data of {name} is {user_data.dtype}, in the byte order of other machines",
+                hint='convert it: x.astype(x.dtype.newbyteorder("="))',
             )
     has_data = user_data is not None
     if example and all(isinstance(x, (float, np.float64)) for x in example):

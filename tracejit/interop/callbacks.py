@@ -22,12 +22,11 @@ from tracejit.errors import ArgumentError, IndexOutOfBoundsError, UnsupportedErr
 from tracejit.interop import native_text
 from tracejit.interop.records import SHAPES, Record, Site, make_record
 from tracejit.interop.results import describe_result
-from tracejit.interop.signature import ArrayLeaf, CallSpec, Function, Leaf, Position, Result, ScalarLeaf
+from tracejit.interop.signature import CallSpec, Function, Leaf, Position, Result, ScalarLeaf, rank_of
 from tracejit.ir import ArrayType
 
-_PROCESS = os.urandom(
-    8
-).hex()  # tells code of this process from code that was kept on disk; a fork is the same
+# Tells code of this process from code that was kept on disk; a fork is the same.
+_PROCESS = os.urandom(8).hex()
 _numbers = itertools.count(1)
 _functions: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 _kept: list[Any] = []  # functions that code from disk calls: nothing else knows how long it lives
@@ -169,7 +168,7 @@ def run_record(reference: Reference, spec: CallSpec, result: Result, record: int
     """Run a program that is no single native call; the addresses of outputs follow the arguments' words."""
     found = _record_at(reference, spec, result, record)
     leaves = list(_leaves_at(spec.leaves, table + 8))
-    words = 1 + sum(1 + 2 * _rank(leaf) for leaf in spec.leaves)
+    words = 1 + sum(1 + 2 * rank_of(leaf) for leaf in spec.leaves)
     outputs = found.program.run(found.arrays(leaves))
     for k, (output, kind) in enumerate(zip(outputs, result.outputs)):
         address = ctypes.c_int64.from_address(table + 8 * (words + k)).value
@@ -198,7 +197,7 @@ def raise_shape_error(
 ) -> None:
     """Raise for an array in `out` whose sizes, at the address `shape`, are not those of the output."""
     outputs = result.outputs
-    ranks = [0 if output.is_scalar else output.ndim for output in outputs]
+    ranks = [output.ndim for output in outputs]
     words = (ctypes.c_int64 * sum(ranks)).from_address(ctypes.c_int64.from_address(record + 8 * SHAPES).value)
     start, rank = sum(ranks[:number]), ranks[number]
     wanted = ArrayType(tuple(words[start : start + rank]), np.dtype(outputs[number].dtype))
@@ -239,14 +238,10 @@ def _check_result(name: str, result: Result, program: Any) -> None:
     )
 
 
-def _rank(leaf: Leaf) -> int:
-    return leaf.ndim if isinstance(leaf, ArrayLeaf) else 0
-
-
 def _leaves_at(leaves: Sequence[Leaf], address: int) -> Iterator[Any]:
     """The arguments that a table describes: views of the caller's arrays, and numbers."""
     for leaf in leaves:
-        rank = _rank(leaf)
+        rank = rank_of(leaf)
         words = (ctypes.c_int64 * (1 + 2 * rank)).from_address(address)
         address += 8 * len(words)
         view = _view(words[0], np.dtype(leaf.dtype), tuple(words[1 : 1 + rank]), tuple(words[1 + rank :]))

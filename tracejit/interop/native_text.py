@@ -18,6 +18,16 @@ FREE = "PyMem_RawFree"
 OUT_OF_MEMORY = -1
 OUT_OVERLAPS_OUT = -2
 
+
+def _word(register: str, position: int, kind: str = "i64") -> str:
+    """Load a word of the record `%r`."""
+    address = f"{register}.at"
+    return (
+        f"  {address} = getelementptr i64, ptr %r, i64 {position}\n"
+        f"  {register} = load {kind}, ptr {address}, align 8"
+    )
+
+
 TEXT = f"""
 declare ptr @{ALLOCATE}(i64)
 declare void @{FREE}(ptr)
@@ -84,10 +94,8 @@ input:
   %k1 = add i64 %k, 1
   br i1 %shares, label %yes, label %inputs
 captured:
-  %count.at = getelementptr i64, ptr %r, i64 {at.CAPTURE_COUNT}
-  %count = load i64, ptr %count.at, align 8
-  %list.at = getelementptr i64, ptr %r, i64 {at.CAPTURES}
-  %list = load ptr, ptr %list.at, align 8
+{_word("%count", at.CAPTURE_COUNT)}
+{_word("%list", at.CAPTURES, "ptr")}
   br label %captures
 captures:
   %c = phi i64 [ 0, %captured ], [ %c1, %capture ]
@@ -122,21 +130,16 @@ define i64 @{RUN}(ptr %r, ptr %data, ptr %strides) noinline {{
 entry:
   %status = alloca i64, align 8
   store i64 0, ptr %status, align 8
-  %table.n.at = getelementptr i64, ptr %r, i64 {at.TABLE_WORDS}
-  %table.n = load i64, ptr %table.n.at, align 8
+{_word("%table.n", at.TABLE_WORDS)}
   %table = alloca i64, i64 %table.n, align 16
-  %template.at = getelementptr i64, ptr %r, i64 {at.TEMPLATE}
-  %template = load ptr, ptr %template.at, align 8
+{_word("%template", at.TEMPLATE, "ptr")}
   %bytes = shl i64 %table.n, 3
   call void @llvm.memcpy.p0.p0.i64(ptr align 8 %table, ptr align 8 %template, i64 %bytes, i1 false)
-  %places.at = getelementptr i64, ptr %r, i64 {at.DATA_COUNT}
-  %places = load i64, ptr %places.at, align 8
+{_word("%places", at.DATA_COUNT)}
   %status.place = getelementptr ptr, ptr %data, i64 %places
   store ptr %status, ptr %status.place, align 8
-  %size.at = getelementptr i64, ptr %r, i64 {at.WORKSPACE_BYTES}
-  %size = load i64, ptr %size.at, align 8
-  %site.at = getelementptr i64, ptr %r, i64 {at.SITE}
-  %site = load ptr, ptr %site.at, align 8
+{_word("%size", at.WORKSPACE_BYTES)}
+{_word("%site", at.SITE, "ptr")}
   %slot = getelementptr i64, ptr %site, i64 {at.BLOCK}
   %needs = icmp ne i64 %size, 0
   br i1 %needs, label %take, label %ready
@@ -170,10 +173,8 @@ ready:
   %after = add i64 %places, 1
   %workspace.place = getelementptr ptr, ptr %data, i64 %after
   store ptr %workspace, ptr %workspace.place, align 8
-  %picks.n.at = getelementptr i64, ptr %r, i64 {at.PICK_COUNT}
-  %picks.n = load i64, ptr %picks.n.at, align 8
-  %picks.at = getelementptr i64, ptr %r, i64 {at.PICKS}
-  %picks = load ptr, ptr %picks.at, align 8
+{_word("%picks.n", at.PICK_COUNT)}
+{_word("%picks", at.PICKS, "ptr")}
   br label %pick
 pick:
   %p = phi i64 [ 0, %ready ], [ %p1, %picked ]
@@ -191,10 +192,8 @@ picked:
   %p1 = add i64 %p, 1
   br label %pick
 picks.done:
-  %steps.n.at = getelementptr i64, ptr %r, i64 {at.STRIDE_COUNT}
-  %steps.n = load i64, ptr %steps.n.at, align 8
-  %steps.at = getelementptr i64, ptr %r, i64 {at.STRIDES}
-  %steps = load ptr, ptr %steps.at, align 8
+{_word("%steps.n", at.STRIDE_COUNT)}
+{_word("%steps", at.STRIDES, "ptr")}
   br label %step
 step:
   %s = phi i64 [ 0, %picks.done ], [ %s1, %stepped ]
@@ -212,22 +211,18 @@ stepped:
   %s1 = add i64 %s, 1
   br label %step
 steps.done:
-  %code.at = getelementptr i64, ptr %r, i64 {at.ENTRY}
-  %code = load ptr, ptr %code.at, align 8
-  %constants.at = getelementptr i64, ptr %r, i64 {at.CONSTANTS}
-  %constants = load ptr, ptr %constants.at, align 8
+{_word("%code", at.ENTRY, "ptr")}
+{_word("%constants", at.CONSTANTS, "ptr")}
   call void %code(ptr %table, ptr %constants)
   br i1 %needs, label %give, label %done
 give:
   %is.small = icmp sle i64 %size, {at.WORKSPACE_KEPT}
-  br i1 %is.small, label %keep, label %free
+  br i1 %is.small, label %keep, label %free.if
 keep:
   %other = atomicrmw xchg ptr %slot, ptr %block acq_rel, align 8
   br label %free.if
-free:
-  br label %free.if
 free.if:
-  %spare = phi ptr [ %other, %keep ], [ %block, %free ]
+  %spare = phi ptr [ %other, %keep ], [ %block, %give ]
   %is.spare = icmp ne ptr %spare, null
   br i1 %is.spare, label %drop, label %done
 drop:

@@ -14,7 +14,16 @@ import numpy as np
 
 from tracejit.errors import ArgumentError, TracejitError
 from tracejit.frontend import find_roots
-from tracejit.interop.signature import ArrayLeaf, CallSpec, Function, Leaf, Output, Position, Result, example
+from tracejit.interop.signature import (
+    CallSpec,
+    Function,
+    Leaf,
+    Output,
+    Position,
+    Result,
+    example,
+    rank_of,
+)
 from tracejit.ir import ArrayType
 
 EQUAL_SIZES = (8, 16, 3, 2, 1, 64, 256)
@@ -67,7 +76,7 @@ def _tree_of(value: Any, name: str) -> Any:
 
 def _trials(function: Function, leaves: Sequence[Leaf]) -> Iterator[list[Any]]:
     """Examples of the arguments: all sizes equal, then mixed with those of the arrays that are captured."""
-    ranks = [leaf.ndim if isinstance(leaf, ArrayLeaf) else 0 for leaf in leaves]
+    ranks = [rank_of(leaf) for leaf in leaves]
     total = sum(ranks)
     captured = sorted({n for a in _captured(function) for n in a.shape})
     tried = [(n,) * total for n in (EQUAL_SIZES if total else (1,))]

@@ -66,7 +66,7 @@ class Node:
 
 
 Leaf = ArrayLeaf | ScalarLeaf
-Spec = ArrayLeaf | ScalarLeaf | Static | Node
+Spec = Leaf | Static | Node
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,11 @@ def leaves_of(spec: Spec) -> Iterator[Leaf]:
             yield from leaves_of(child)
     elif not isinstance(spec, Static):
         yield spec
+
+
+def rank_of(leaf: Leaf) -> int:
+    """How many axes it has."""
+    return leaf.ndim if isinstance(leaf, ArrayLeaf) else 0
 
 
 def build(spec: Spec, leaf: Callable[[Leaf], Any]) -> Any:
