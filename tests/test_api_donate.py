@@ -226,3 +226,13 @@ def test_keyword_only_parameters_can_be_donated() -> None:
         w = X.copy()
         assert g(X, w=w) is w
         np.testing.assert_array_equal(w, X * X)
+
+
+def test_arrays_with_swapped_bytes_are_left_alone() -> None:
+    x = X.astype(X.dtype.newbyteorder())
+    f = tj.jit(lambda x: x * 2, donate=0)
+    for _ in range(4):
+        result = f(x)
+        np.testing.assert_array_equal(result, X * 2)
+        assert result.dtype == X.dtype
+        np.testing.assert_array_equal(x, X)

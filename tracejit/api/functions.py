@@ -129,8 +129,12 @@ class Transformed(entry.Callable):
         into: dict[int, Any] = NOWHERE,
     ) -> None:
         """Have compiled code serve calls like this one, which is not the first: the work pays."""
+        # Imported here, for it is loaded with the first program.
+        from tracejit.runtime.executable import layout_of
+
         layouts = [
-            x.flags.num if isinstance(x, np.ndarray) else type(x) for x in (*call.leaves, *into.values())
+            (x.flags.num, layout_of(x)) if isinstance(x, np.ndarray) else type(x)
+            for x in (*call.leaves, *into.values())
         ]
         kind = (count, names, *layouts)
         program.attempts += 1

@@ -117,7 +117,9 @@ def donations(
     found: dict[int, Any] = {}
     for source, target in pairs:
         array = inputs[source]
-        if target in into or array.__class__ is not np.ndarray or not array.flags.carray:
+        if target in into or array.__class__ is not np.ndarray:
+            continue
+        if not array.flags.carray or not array.dtype.isnative:  # the flags do not tell the order of bytes
             continue
         others = [*inputs[:source], *inputs[source + 1 :], *into.values()]
         if not any(isinstance(x, np.ndarray) and is_overlap(array, x) for x in others):

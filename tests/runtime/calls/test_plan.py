@@ -41,6 +41,14 @@ def test_plain_containers_are_planned_and_classes_are_not() -> None:
     assert not is_served(tj.jit(lambda net: net.w * 2), Net(X))
 
 
+def test_every_layout_of_one_shape_gets_a_plan() -> None:
+    f = tj.jit(lambda x: x * 2)
+    block = np.arange(512.0).reshape(8, 8, 8)
+    for x in (block[::2, ::2, :4], block[:4, ::2, ::2].T, block[::2, ::2, ::2]):
+        assert is_served(f, x)
+        np.testing.assert_array_equal(f(x), x * 2)
+
+
 def test_results_in_classes_are_put_together_by_python() -> None:
     f = tj.jit(lambda x: Net(x * 2))
     assert is_served(f, X)
