@@ -1,0 +1,9 @@
+"""Threads for compiled programs: `tj_parallel(task, context, tasks, threads)`, and how many can run at once.
+
+A program that declares it is loaded after `provide`; README.md has the contract and the protocol.
+"""
+
+from tracejit.runtime.threads.pool import SYMBOL, pool_size, provide
+from tracejit.runtime.threads.processors import available_threads
+
+__all__ = ["SYMBOL", "available_threads", "pool_size", "provide"]
