@@ -12,6 +12,7 @@ from tests.golden_programs import chain, five_points, layer_norm, logistic_regre
 from tests.golden_programs import softmax_cross_entropy as cross_entropy
 from tracejit.inspection import Inspection
 
+PARTIALS = 64 * 64  # bytes: a line of partial sums for each strand
 F64 = 8  # bytes
 
 
@@ -39,7 +40,7 @@ def test_the_tutorial_is_one_kernel_forward_and_backward(rng: np.random.Generato
     assert (found.kernels, found.library_calls) == (1, 0)
     read, written = 15 + 3 + 5 + 3, 1 + 15 + 3
     assert found.bytes_moved == (read + written) * F64
-    assert found.workspace == 0
+    assert found.workspace <= PARTIALS
 
 
 def test_a_larger_tutorial_is_still_one_kernel(rng: np.random.Generator) -> None:
@@ -51,7 +52,7 @@ def test_a_larger_tutorial_is_still_one_kernel(rng: np.random.Generator) -> None
 @pytest.mark.parametrize("n", [1000, 12345])
 def test_the_chain_reads_x_once_and_writes_its_gradient_once(n: int) -> None:
     found = tj.inspect(tj.grad_jit(chain))(np.ones(n), 0.7, 0.1)
-    assert (found.kernels, found.library_calls, found.workspace) == (1, 0, 0)
+    assert (found.kernels, found.library_calls) == (1, 0) and found.workspace <= PARTIALS
     numbers = 3  # a, b and the value
     assert found.bytes_moved == (2 * n + numbers) * F64
     assert passes_over_rows(found) == 1
@@ -90,7 +91,7 @@ def test_logistic_regression_is_one_kernel(rng: np.random.Generator) -> None:
     n, k = 500, 30
     arguments = rng.standard_normal(k), 0.3, rng.standard_normal((n, k)), np.ones(n)
     found = tj.inspect(tj.grad_jit(argnums=(0, 1))(loss))(*arguments)
-    assert (found.kernels, found.library_calls, found.workspace) == (1, 0, 0)
+    assert (found.kernels, found.library_calls) == (1, 0) and found.workspace <= PARTIALS
     assert found.bytes_moved == (n * k + n + 2 * (k + 1) + 1) * F64
 
 
@@ -115,13 +116,13 @@ def test_layer_norm_with_its_gradients_is_one_kernel(rng: np.random.Generator) -
 
 def test_rosenbrock_is_one_kernel() -> None:
     found = tj.inspect(tj.grad_jit(rosenbrock))(np.ones(1000))
-    assert (found.kernels, found.library_calls, found.workspace) == (1, 0, 0)
+    assert (found.kernels, found.library_calls) == (1, 0) and found.workspace <= PARTIALS
     assert found.bytes_moved == (2 * 1000 + 1) * F64
 
 
 def test_a_stencil_is_one_kernel() -> None:
     found = tj.inspect(tj.grad_jit(five_points))(np.ones((40, 60)))
-    assert (found.kernels, found.library_calls, found.workspace) == (1, 0, 0)
+    assert (found.kernels, found.library_calls) == (1, 0) and found.workspace <= PARTIALS
     assert found.bytes_moved == (2 * 40 * 60 + 1) * F64
 
 

@@ -89,9 +89,18 @@ def test_every_stage_has_its_seconds(arguments: tuple[Any, ...]) -> None:
     assert re.findall(r"^([a-z ]+?) +\d+\.\d\d ms$", shown, re.M) == [*stages, "in all"]
 
 
-def test_where_no_kernel_runs_nothing_is_compiled_and_the_call_is_timed(rng: np.random.Generator) -> None:
+def test_where_no_kernel_runs_the_call_of_the_library_is_compiled_and_timed(rng: np.random.Generator) -> None:
     found = tj.inspect(np.matmul)(rng.normal(size=(40, 50)), rng.normal(size=(50, 60)))
-    assert list(found.timings) == ["trace", "transform", "passes", "schedule", "lower", "print", "run"]
+    assert list(found.timings) == [
+        "trace",
+        "transform",
+        "passes",
+        "schedule",
+        "lower",
+        "print",
+        "compile",
+        "run",
+    ]
 
 
 def test_an_index_out_of_bounds_can_be_inspected() -> None:
@@ -158,7 +167,8 @@ def test_methods_and_keyword_arguments_can_be_inspected() -> None:
 
 def test_a_function_that_only_calls_a_library_says_so(rng: np.random.Generator) -> None:
     found = tj.inspect(np.matmul)(rng.normal(size=(40, 50)), rng.normal(size=(50, 60)))
-    assert (found.kernels, found.library_calls, found.source, found.assembly) == (0, 1, "", "")
+    assert (found.kernels, found.library_calls, found.source) == (0, 1, "")
+    assert "dgemm" in found.assembly
     assert "library call: dot_general" in found.schedule
     assert "no kernels" in str(found)
 
@@ -169,6 +179,7 @@ def test_the_workspace_of_temporaries_is_laid_out(rng: np.random.Generator) -> N
 
     found = tj.inspect(tj.grad_jit(argnums=1)(layer))(rng.normal(size=(40, 50)), rng.normal(size=(50, 60)))
     assert found.workspace >= 40 * 60 * 8
+    assert "region 0: 3 steps over 40 rows, 40 at a time, 1 strand\n" in found.schedule
     assert re.search(r"tmp\d +f64\[40,60\] +19,200 bytes +at [\d,]+ +test_inspection\.py:\d+", found.schedule)
 
 

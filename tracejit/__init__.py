@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from tracejit.runtime import CacheInfo as CacheInfo
     from tracejit.runtime import cache_clear as cache_clear
     from tracejit.runtime import cache_info as cache_info
+    from tracejit.runtime.threads import get_threads as get_threads
+    from tracejit.runtime.threads import set_threads as set_threads
 
 # Public name -> the module that has it; `nn` is a module itself.
 _PLACES = {
@@ -58,6 +60,7 @@ _PLACES = {
         "tracejit.errors",
     ),
     **dict.fromkeys(("CacheInfo", "cache_clear", "cache_info"), "tracejit.runtime"),
+    **dict.fromkeys(("get_threads", "set_threads"), "tracejit.runtime.threads"),
     **dict.fromkeys(("CFunction", "cfunc"), "tracejit.c_function"),
     "check_grads": "tracejit.check",
     "compare": "tracejit.comparison",
@@ -84,12 +87,14 @@ __all__ = [
     "check_grads",
     "compare",
     "draw",
+    "get_threads",
     "grad",
     "grad_jit",
     "inspect",
     "jit",
     "jvp",
     "nn",
+    "set_threads",
     "stop_gradient",
     "value_and_grad",
     "vjp",

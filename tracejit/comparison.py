@@ -141,7 +141,7 @@ def _facts(record: Record) -> dict[str, Any]:
     from tracejit.compile import compile_stages, run_stages
     from tracejit.runtime.native import compile_source
 
-    stages = run_stages(record.graph, record.fuse)
+    stages = run_stages(record.graph, record.fuse, threads=record.threads)
     compiled = compile_stages(stages, record.arrays)
     native = 0.0
     if compiled.native is not None:

@@ -15,14 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.codegen.program import Program, build_program
+from tracejit.codegen.program import Choices, Program, build_program
 from tracejit.config import Config
 from tracejit.errors import IndexOutOfBoundsError
-from tracejit.ir import Graph
+from tracejit.ir import Graph, Kind
 from tracejit.passes import optimize, simplify_graph
-from tracejit.runtime.cache import Origin, get_program
+from tracejit.runtime import blas
+from tracejit.runtime.cache import Origin
 from tracejit.runtime.executable import Executable, layout_of
 from tracejit.runtime.native import NativeProgram
+from tracejit.runtime.threads import most_threads
 from tracejit.schedule.fusion import Schedule, schedule_graph
 
 
@@ -40,20 +42,40 @@ class Stages:
     seconds: dict[str, float]
 
 
-def run_stages(graph: Graph, fuse: bool = True, config: Config | None = None) -> Stages:
-    """Take `graph` down the road and keep what each stage made; `fuse=False` runs one kernel an equation."""
+def run_stages(
+    graph: Graph, fuse: bool = True, config: Config | None = None, threads: int | None = None
+) -> Stages:
+    """Take `graph` down the road and keep what each stage made; `fuse=False` runs one kernel an equation.
+
+    threads: that one call may use; None leaves it to `config`
+    """
     config = config or Config.from_environment()
-    config = replace(config, fuse=config.fuse and fuse)
+    config = replace(config, fuse=config.fuse and fuse, threads=threads or config.threads)
     times = [time.perf_counter()]
     # Unfused, every intermediate array exists once: views must not be pushed into repeated work.
     optimized = optimize(graph) if config.fuse else simplify_graph(graph)
     times.append(time.perf_counter())
     schedule = schedule_graph(optimized, fuse=config.fuse)
     times.append(time.perf_counter())
-    program = build_program(schedule)
+    program = build_program(schedule, choose(schedule, config))
     times.append(time.perf_counter())
     seconds = {name: times[k + 1] - times[k] for k, name in enumerate(("passes", "schedule", "lower"))}
     return Stages(optimized, schedule, program, Executable(program, config), seconds)
+
+
+def choose(schedule: Schedule, config: Config) -> Choices:
+    """How the program of a schedule may run, with these settings on this machine."""
+    is_native = config.printer == "llvm"
+    multiplies = any(e.primitive.kind is Kind.CONTRACTION for e in schedule.graph.eqns)
+    return Choices(
+        products=is_native and multiplies and blas.is_available(),
+        ranges=is_native,
+        join=config.fuse and config.tile != 0,
+        literal_limit=config.literal_limit,
+        threads=config.threads,
+        most_threads=config.threads or most_threads(),
+        tile=config.tile or None,
+    )
 
 
 @dataclass(frozen=True)
@@ -79,12 +101,12 @@ def compile_stages(stages: Stages, arrays: Sequence[Any]) -> Compiled:
     executable = stages.executable
     text = executable.print(layout, executable.config.printer)
     times.append(time.perf_counter())
-    if not stages.program.kernels:
+    if not stages.program.segments:
         return Compiled("", "", None, None, {"print": times[1] - times[0]})
-    native, origin = get_program(text.text, executable.config, text.language)
+    native, origin = executable.load(text)
     times.append(time.perf_counter())
     return Compiled(
-        executable.print(layout).text,
+        executable.print(layout).text if stages.program.kernels else "",
         text.text if text.language == "llvm" else "",
         native,
         origin,
@@ -102,9 +124,11 @@ def time_run(stages: Stages, arrays: Sequence[Any]) -> float:
     return time.perf_counter() - started
 
 
-def compile_graph(graph: Graph, fuse: bool = True, config: Config | None = None) -> Executable:
+def compile_graph(
+    graph: Graph, fuse: bool = True, config: Config | None = None, threads: int | None = None
+) -> Executable:
     """Compile `graph`; the executable takes a list of arrays in the order of `graph.inputs`.
 
     Native code is made at the first call of each layout.
     """
-    return run_stages(graph, fuse, config).executable
+    return run_stages(graph, fuse, config, threads).executable

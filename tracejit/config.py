@@ -41,11 +41,18 @@ class Config:
     entry: Literal["native", "python"] = "native"
     """How repeated calls are served: by compiled code, or by Python, to tell a fault of one from another."""
 
+    threads: int | None = None
+    """Threads that one call may use; None: as many as `get_threads()` says at the time of the call."""
+
+    tile: int | None = None
+    """Rows that go through a region's steps together; None chooses by size, 0 runs every step by itself."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
         """The defaults, changed by `TRACEJIT_CACHE_DIR` (empty: memory only), `TRACEJIT_CACHE_LIMIT` (bytes)
         `TRACEJIT_FUSE` (0 runs every function unfused), `TRACEJIT_PRINTER` ("numba" compiles the readable
-        source) and `TRACEJIT_ENTRY` ("python" serves every call by Python).
+        source), `TRACEJIT_ENTRY` ("python" serves every call by Python) and `TRACEJIT_TILE` (rows that
+        run through several steps together; 0: none). `TRACEJIT_THREADS` is read by `threads_of_environment`.
 
         >>> Config.from_environment({"TRACEJIT_CACHE_DIR": "", "TRACEJIT_FUSE": "0"}).fuse
         False
@@ -58,7 +65,17 @@ class Config:
             fuse=bool(_whole_number(variables, "TRACEJIT_FUSE", 1)),
             printer=_choice(variables, "TRACEJIT_PRINTER", "llvm", "numba"),
             entry=_choice(variables, "TRACEJIT_ENTRY", "native", "python"),
+            tile=_count(variables, "TRACEJIT_TILE", 0),
         )
+
+
+def threads_of_environment(environment: Mapping[str, str] | None = None) -> int | None:
+    """What `TRACEJIT_THREADS` says: the number of threads to start from; None where it is not set.
+
+    >>> threads_of_environment({"TRACEJIT_THREADS": "2"}), threads_of_environment({})
+    (2, None)
+    """
+    return _count(os.environ if environment is None else environment, "TRACEJIT_THREADS", 1)
 
 
 def _choice(variables: Mapping[str, str], name: str, default: str, other: str) -> Any:
@@ -77,6 +94,15 @@ def _whole_number(variables: Mapping[str, str], name: str, default: int) -> int:
         return int(text)
     except ValueError:
         raise ArgumentError(f"{name}={text!r} is not a whole number") from None
+
+
+def _count(variables: Mapping[str, str], name: str, least: int) -> int | None:
+    if name not in variables:
+        return None
+    count = _whole_number(variables, name, least)
+    if count < least:
+        raise ArgumentError(f"{name}={variables[name]!r} is below {least}")
+    return count
 
 
 def _user_cache_dir(variables: Mapping[str, str]) -> Path | None:

@@ -1,8 +1,9 @@
 """The public transformations: a function enters, one that traces, compiles and runs it leaves."""
 
-from tracejit.api.functions import Transformed, grad, grad_jit, jit, value_and_grad
+from tracejit.api.functions import Transformed
 from tracejit.api.lowering import Lowered
 from tracejit.api.products import jvp, vjp
+from tracejit.api.public import grad, grad_jit, jit, value_and_grad
 from tracejit.api.stopping import stop_gradient
 
 __all__ = [

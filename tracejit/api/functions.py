@@ -1,4 +1,4 @@
-"""`jit`, `grad`, `value_and_grad`, `grad_jit`: the user's function traced, transformed, compiled, called."""
+"""A function of the user's, traced, transformed, compiled and called."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from types import MethodType
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from tracejit.api.lowering import GradOptions, Lowered, lower_grad, lower_value
 from tracejit.api.out import Targets
 from tracejit.api.programs import MAX_ATTEMPTS, NOWHERE, Program, Programs, shared_programs
-from tracejit.api.signature import Call, Parameters, call_key, describe_arguments, normalize_argnums
+from tracejit.api.signature import Call, Parameters, call_key, describe_arguments
 from tracejit.errors import ArgumentError, UnsupportedError
 from tracejit.frontend import Tracer, embed, entering, find_roots
 from tracejit.ir import current_builder
@@ -22,6 +22,7 @@ from tracejit.ir.source import find_source
 from tracejit.passes import simplify_graph
 from tracejit.runtime import stats
 from tracejit.runtime.calls import entry
+from tracejit.runtime.threads import check_threads
 
 Donate = str | int | Sequence[str | int]
 
@@ -36,8 +37,11 @@ class Options:
     target: str = "cpu"
     static_argnames: str | tuple[str, ...] = ()
     donate: tuple[str | int, ...] = ()
+    threads: int | None = None
 
     def __post_init__(self) -> None:
+        if self.threads is not None:
+            check_threads(self.api, self.threads)
         if self.target != "cpu":
             raise UnsupportedError(
                 f"{self.api}: target={self.target!r} is not supported", hint="leave target out, or give 'cpu'"
@@ -181,7 +185,7 @@ class Transformed(entry.Callable):
         return make_program(
             self._function,
             lambda: self._lower(call, range(len(call.leaves))),
-            self._options.fuse,
+            self._options,
             [k for name in self._donated for k in call.leaves_under(name)],
         )
 
@@ -315,7 +319,7 @@ class Transformed(entry.Callable):
 
 
 def make_program(
-    function: Any, lower: Callable[[], Lowered], fuse: bool, donated: Sequence[int] = ()
+    function: Any, lower: Callable[[], Lowered], options: Options, donated: Sequence[int] = ()
 ) -> Program:
     """Trace and compile; the guards are those of what `function` can reach, as it is after the trace.
 
@@ -334,7 +338,7 @@ def make_program(
     zero_dims = lowered.zero_dims
     outputs = lowered.graph.outputs
     scalars = tuple(k for k, atom in enumerate(outputs) if not atom.type.rank and k not in zero_dims)
-    run = compile_graph(lowered.graph, fuse=fuse)
+    run = compile_graph(lowered.graph, options.fuse, threads=options.threads)
     inputs = lowered.graph.inputs
     pairs = [
         (source, target)
@@ -403,184 +407,3 @@ def abstract_key(call: Call) -> Hashable:
         else:
             parts.append((type(leaf), repr(leaf)))
     return (call.treedef, repr(call.statics), tuple(parts))
-
-
-def _shared(function: Callable[..., Any], options: Options) -> Transformed:
-    base, chain = base_of(function)
-    return Transformed(function, options, shared_programs(base, (*chain, options)))
-
-
-# --- the public functions -----------------------------------------------------------------------------------
-
-
-@overload
-def jit(
-    f: Callable[..., Any],
-    *,
-    fuse: bool = ...,
-    target: str = ...,
-    static_argnames: str | Sequence[str] = ...,
-    donate: Donate = ...,
-) -> Transformed: ...
-@overload
-def jit(
-    f: None = None,
-    *,
-    fuse: bool = ...,
-    target: str = ...,
-    static_argnames: str | Sequence[str] = ...,
-    donate: Donate = ...,
-) -> Callable[[Callable[..., Any]], Transformed]: ...
-def jit(
-    f: Callable[..., Any] | None = None,
-    *,
-    fuse: bool = True,
-    target: str = "cpu",
-    static_argnames: str | Sequence[str] = (),
-    donate: Donate = (),
-) -> Any:
-    """Compile a function of arrays and numbers in any nesting: traced once a signature, then run fused.
-
-    f: the function, in plain NumPy; may be left out to decorate with options
-    fuse: False runs one kernel an equation
-    target: where it runs; "cpu"
-    static_argnames: parameters whose values are part of the program (settings, sizes); hashable
-    donate: parameters, by name or position, whose arrays are used up: a result of equal shape and dtype may
-        be written over one, and is then that array itself; where this cannot be, results are fresh as ever
-
-    Calls take `out=`, arrays nested like the results, which are written there and returned; unless the
-    function has a parameter of that name or `**kwargs`. Raises ArgumentError for arrays of another shape or
-    dtype, and for memory that an argument or another result is in.
-
-    >>> @tj.jit
-    ... def normalize(x):
-    ...     return (x - x.mean()) / x.std()
-    >>> normalize(np.array([1.0, 3.0]))
-    array([-1.,  1.])
-    """
-    options = Options("jit", None, fuse, target, _names(static_argnames), _several(donate))
-    return Transformed(f, options) if f is not None else lambda function: Transformed(function, options)
-
-
-def grad(
-    f: Callable[..., Any],
-    argnums: int | Sequence[int] = 0,
-    has_aux: bool = False,
-    *,
-    fuse: bool = True,
-    static_argnames: str | Sequence[str] = (),
-    donate: Donate = (),
-) -> Transformed:
-    """The gradient of a scalar function, as a function of the same arguments.
-
-    argnums: the positional argument to differentiate by, or several
-    has_aux: `f` returns `(value, aux)`; the result is then `(gradients, aux)`
-    fuse, static_argnames, donate: as in `jit`; `out=` of a call takes arrays nested like the gradients
-    Returns gradients nested like the argument (a tuple of them where `argnums` is a tuple).
-    Raises ShapeError or DTypeError where the result is no float scalar, DTypeError for an integer argument.
-
-    >>> tj.grad(lambda x: x**3)(2.0)
-    np.float64(12.0)
-    >>> tj.grad(tj.grad(lambda x: x**3))(2.0)
-    np.float64(12.0)
-    """
-    return _shared(f, _grad_options("grad", argnums, has_aux, False, fuse, "cpu", static_argnames, donate))
-
-
-def value_and_grad(
-    f: Callable[..., Any],
-    argnums: int | Sequence[int] = 0,
-    has_aux: bool = False,
-    *,
-    fuse: bool = True,
-    static_argnames: str | Sequence[str] = (),
-    donate: Donate = (),
-) -> Transformed:
-    """The value and gradient of a scalar function: `(value, grads)`; with has_aux `((value, aux), grads)`.
-
-    The arguments are those of `grad`.
-
-    >>> tj.value_and_grad(lambda x, y: x * y, argnums=(0, 1))(2.0, 5.0)
-    (np.float64(10.0), (np.float64(5.0), np.float64(2.0)))
-    """
-    return _shared(
-        f, _grad_options("value_and_grad", argnums, has_aux, True, fuse, "cpu", static_argnames, donate)
-    )
-
-
-@overload
-def grad_jit(
-    f: Callable[..., Any],
-    *,
-    argnums: int | Sequence[int] = ...,
-    has_aux: bool = ...,
-    fuse: bool = ...,
-    target: str = ...,
-    static_argnames: str | Sequence[str] = ...,
-    donate: Donate = ...,
-) -> Transformed: ...
-@overload
-def grad_jit(
-    f: None = None,
-    *,
-    argnums: int | Sequence[int] = ...,
-    has_aux: bool = ...,
-    fuse: bool = ...,
-    target: str = ...,
-    static_argnames: str | Sequence[str] = ...,
-    donate: Donate = ...,
-) -> Callable[[Callable[..., Any]], Transformed]: ...
-def grad_jit(
-    f: Callable[..., Any] | None = None,
-    *,
-    argnums: int | Sequence[int] = 0,
-    has_aux: bool = False,
-    fuse: bool = True,
-    target: str = "cpu",
-    static_argnames: str | Sequence[str] = (),
-    donate: Donate = (),
-) -> Any:
-    """Compile the value and the gradient of a scalar function into fused kernels; usable as a decorator.
-
-    The decorated function returns `(value, grads)`, `((value, aux), grads)` with has_aux; its `.value(...)`
-    and `.grad(...)` give one alone. `grads` is nested like the argument that `argnums` selects (a tuple for
-    several). Arrays that the function uses without taking them as arguments are read at each call. Inside the
-    user's own `@njit` code it is called in the same way.
-
-    f: the function, in plain NumPy; may be left out to decorate with options
-    argnums, has_aux: as in `grad`
-    fuse, target, static_argnames, donate: as in `jit`; `out=` of a call takes arrays nested like `grads`
-
-    >>> @tj.grad_jit(argnums=(0, 1))
-    ... def loss(w, b, x):
-    ...     return ((x @ w + b) ** 2).mean()
-    >>> value, (dw, db) = loss(np.ones(2), 0.5, np.ones((4, 2)))
-    >>> value, dw, db
-    (np.float64(6.25), array([5., 5.]), np.float64(5.0))
-    """
-    options = _grad_options("grad_jit", argnums, has_aux, True, fuse, target, static_argnames, donate)
-    return Transformed(f, options) if f is not None else lambda function: Transformed(function, options)
-
-
-def _grad_options(
-    api: str,
-    argnums: int | Sequence[int],
-    has_aux: bool,
-    with_value: bool,
-    fuse: bool,
-    target: str,
-    static_argnames: str | Sequence[str],
-    donate: Donate,
-) -> Options:
-    numbers = normalize_argnums(argnums)
-    given = numbers if isinstance(argnums, (tuple, list)) else numbers[0]
-    grad_options = GradOptions(api, given, has_aux, with_value)
-    return Options(api, grad_options, fuse, target, _names(static_argnames), _several(donate))
-
-
-def _several(donate: Donate) -> tuple[str | int, ...]:
-    return (donate,) if isinstance(donate, (str, int)) else tuple(donate)
-
-
-def _names(static_argnames: str | Sequence[str]) -> tuple[str, ...]:
-    return (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)

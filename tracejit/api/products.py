@@ -115,7 +115,7 @@ def _run(f: Any, call: Call, lower: Callable[[], Lowered], options: tuple[Any, .
 
 
 def _make(f: Any, lower: Callable[[], Lowered]) -> Program:
-    return make_program(f, lower, fuse=True)
+    return make_program(f, lower, Options("vjp"))
 
 
 def _arguments(leaves: Sequence[Any]) -> list[Any]:

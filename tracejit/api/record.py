@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.api.functions import Transformed, base_of, jit
+from tracejit.api.functions import Transformed, base_of
 from tracejit.api.lowering import Lowered
+from tracejit.api.public import jit
 from tracejit.api.signature import Call
 from tracejit.frontend import find_roots
 from tracejit.ir import Graph
@@ -45,6 +46,10 @@ class Record:
     @property
     def fuse(self) -> bool:
         return self.function._options.fuse
+
+    @property
+    def threads(self) -> int | None:
+        return self.function._options.threads
 
     @property
     def base(self) -> Callable[..., Any]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from tracejit.codegen.loops import Buffer, Combine, Kernel, Load, walk
 from tracejit.codegen.program import LibraryCall, Program, Segment, bytes_moved, kernel_traffic, nbytes
-from tracejit.ir import ArrayType, Source, Var
+from tracejit.codegen.regions import Region
+from tracejit.ir import ArrayType, Eqn, Source, Var
 from tracejit.schedule.access import reaches
 
 
@@ -32,17 +33,41 @@ def format_program(program: Program, inputs: Sequence[str] = (), outputs: Sequen
     roles = _roles(program, inputs, outputs)
     lines: list[str] = []
     for call in program.calls:
-        if isinstance(call, LibraryCall):
-            lines += _describe_call(call, program, roles)
-        else:
-            for kernel in call.kernels:
-                read, written = kernel_traffic(kernel)
-                lines.append(f"{kernel.name}: reads {read:,} bytes, writes {written:,} bytes")
-                lines += _table([_row(b, _use(b, kernel), roles) for b in kernel.buffers])
+        for step in call.singles if isinstance(call, Segment) else [call]:
+            if isinstance(step, Kernel):
+                read, written = kernel_traffic(step)
+                lines.append(f"{step.name}: reads {read:,} bytes, writes {written:,} bytes")
+                lines += _table([_row(b, _use(b, step), roles) for b in step.buffers])
+            else:
+                lines += _describe_call(step.eqn, program, roles)
     lines.append(f"in all {bytes_moved(program):,} bytes moved; workspace of {program.workspace:,} bytes")
     places = sorted(program.offsets.items(), key=lambda item: (item[1], item[0].name))
-    lines += _table([_row(b, f"at {offset:,}", roles) for b, offset in places])
+    lines += _table([_row(b, f"at {offset:,}", roles) for b, offset in places if nbytes(b) or b.var])
+    for region in program.regions.values():
+        lines += _describe_region(region, roles)
     return "\n".join(lines)
+
+
+def _describe_region(region: Region, roles: Mapping[Var, str]) -> list[str]:
+    """How the steps of a region run, where that is more than all at once, and what a worker has for them."""
+    if region.strands == 1 and not region.inside:
+        return []
+    steps = "1 step" if len(region.steps) == 1 else f"{len(region.steps)} steps"
+    strands = "1 strand" if region.strands == 1 else f"{region.strands} strands"
+    title = (
+        f"region {region.number}: {steps} over {region.extent:,} rows, {region.tile:,} at a time, {strands}"
+    )
+    places = sorted(region.inside.items(), key=lambda item: (item[1], item[0].name))
+    rows = [
+        _row(
+            Buffer(b.var, (region.tile, *b.shape[1:]) if b in region.tiles else b.shape, b.dtype, b.name),
+            use,
+            roles,
+        )
+        for b, offset in places
+        for use in [f"at {offset:,}"]
+    ]
+    return [title, *_table(rows)]
 
 
 def _roles(program: Program, inputs: Sequence[str], outputs: Sequence[str]) -> dict[Var, str]:
@@ -60,8 +85,7 @@ def _line(source: Source | None) -> str:
     return f"{source}  {source.text}".rstrip() if source is not None else ""
 
 
-def _describe_call(call: LibraryCall, program: Program, roles: Mapping[Var, str]) -> list[str]:
-    eqn = call.eqn
+def _describe_call(eqn: Eqn, program: Program, roles: Mapping[Var, str]) -> list[str]:
     definitions = dict(program.schedule.definitions)
     below = [r.base for a in eqn.inputs for r in reaches(a, definitions) if isinstance(r.base, Var)]
     read = sum(a.type.nbytes for a in eqn.inputs)
@@ -79,8 +103,18 @@ def _use(buffer: Buffer, kernel: Kernel) -> str:
 
 
 def _row(buffer: Buffer, use: str, roles: Mapping[Var, str]) -> tuple[str, ...]:
-    role = roles.get(buffer.var, "") if buffer.var is not None else "kept between passes over a row"
+    role = roles.get(buffer.var, "") if buffer.var is not None else _own_role(buffer)
     return buffer.name, str(ArrayType(buffer.shape, buffer.dtype)), f"{nbytes(buffer):,} bytes", use, role
+
+
+def _own_role(buffer: Buffer) -> str:
+    """What memory is for that holds no variable."""
+    subject, _, kind = buffer.name.rpartition(".")
+    if kind == "partials":
+        return f"partial results of {subject}, of each strand"
+    if kind == "copies":
+        return f"{subject} of each strand but the first"
+    return "tiles and rows of each worker" if kind.startswith("area") else "kept between passes over a row"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -98,5 +132,5 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def count_kernels(program: Program) -> tuple[int, int]:
     """How many kernels and how many library calls one run makes."""
-    kernels = sum(len(c.kernels) for c in program.calls if isinstance(c, Segment))
-    return kernels, sum(isinstance(c, LibraryCall) for c in program.calls)
+    calls = sum(isinstance(c, LibraryCall) for c in program.calls) + len(program.products)
+    return len(program.kernels), calls

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from tracejit.codegen.loops import Buffer, Combine, Fill, Kernel, Load, Loop, Statement, Store, walk
+from tracejit.codegen.products import MatrixProduct
 from tracejit.codegen.program import LibraryCall, Program, Segment
+from tracejit.codegen.regions import Region
 from tracejit.ir import Var
 from tracejit.schedule.access import reaches
 from tracejit.schedule.index import AxisRef, Index
@@ -35,33 +37,42 @@ def _may_share(program: Program, source: Var, target: Var) -> bool:
         return source not in buffers
     read, written = buffers[source], buffers[target]
     steps = list(_steps(program))
-    reads = [n for n, step in enumerate(steps) if read in _read_by(step, program)]
-    first_write = min(n for n, step in enumerate(steps) if written in _written_by(step, program))
-    if not reads or max(reads) < first_write:
+    reads = [n for n, (_, step) in enumerate(steps) if read in _read_by(step, program)]
+    first_write = min(n for n, (_, step) in enumerate(steps) if written in _written_by(step, program))
+    # The steps of a region run by turns: what one of them reads, another may not have written over.
+    number, step = steps[first_write]
+    others = [steps[n][0] for n in reads if n != first_write]
+    if any(turn >= number for turn in others):
+        return False
+    if first_write not in reads:
         return True
-    step = steps[first_write]
-    if max(reads) > first_write or isinstance(step, LibraryCall) or not _runs_in_place(step, read, written):
+    if not isinstance(step, Kernel) or not _runs_in_place(step, read, written):
         return False
     step.shared |= {read, written}
     return True
 
 
-def _steps(program: Program) -> Iterator[Kernel | LibraryCall]:
+Step = Kernel | MatrixProduct | LibraryCall
+
+
+def _steps(program: Program) -> Iterator[tuple[int, Step]]:
+    """Every step, with a number that those of a region share."""
+    number = 0
     for call in program.calls:
-        if isinstance(call, Segment):
-            yield from call.kernels
-        else:
-            yield call
+        for step in call.steps if isinstance(call, Segment) else [call]:
+            number += 1
+            singles = Segment(0, (step,)).singles if isinstance(step, Region) else [step]
+            yield from ((number, single) for single in singles)
 
 
-def _read_by(step: Kernel | LibraryCall, program: Program) -> set[Buffer]:
+def _read_by(step: Step, program: Program) -> set[Buffer]:
     if isinstance(step, Kernel):
         return {s.buffer for s in walk(step.body) if isinstance(s, (Load, Combine))}
     below = [r.base for a in step.eqn.inputs for r in reaches(a, program.schedule.definitions)]
     return {program.buffers[v] for v in below if isinstance(v, Var)}
 
 
-def _written_by(step: Kernel | LibraryCall, program: Program) -> set[Buffer]:
+def _written_by(step: Step, program: Program) -> set[Buffer]:
     return step.written if isinstance(step, Kernel) else {program.buffers[step.eqn.out]}
 
 

@@ -6,6 +6,7 @@ Enters: what `codegen.lower` builds from a group. Leaves: a `Kernel` that every 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +46,10 @@ class Buffer:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     name: str = ""
+
+
+def nbytes(buffer: Buffer) -> int:
+    return math.prod(buffer.shape) * buffer.dtype.itemsize
 
 
 @dataclass(eq=False)
@@ -122,16 +127,87 @@ class Combine:
 
 @dataclass(eq=False)
 class Loop:
+    """`extent` iterations; where it is `ranged`, those of them that the function is called for."""
+
     axis: int
     extent: int
     body: list[Statement]
+    ranged: bool = False
+
+
+# Statements of kernels that run range by range (`codegen.ranges`). A strand is what runs in one go, from its
+# first range to its last; it has its own partial results, and its own copies of arrays that it reduces into.
+
+
+@dataclass(eq=False)
+class Strip:
+    """The range in blocks: resets, one ranged loop, merges. Sums of short sums are the more exact ones."""
+
+    body: list[Statement]
+
+
+@dataclass(eq=False)
+class StartPartial:
+    """Set the strand's partial result to the neutral element."""
+
+    accumulator: Accumulator
+    slot: int
+
+
+@dataclass(eq=False)
+class MergePartial:
+    """Add what the accumulator found in a block to the strand's partial result."""
+
+    accumulator: Accumulator
+    slot: int
+
+
+@dataclass(eq=False)
+class TotalPartial:
+    """The accumulator's final value: the partial results of all strands, in order, `stride` slots apart."""
+
+    accumulator: Accumulator
+    slot: int
+    stride: int
+
+
+@dataclass(eq=False)
+class FillRows:
+    """Set those rows of a buffer that are in the range to the neutral element."""
+
+    buffer: Buffer
+    reducer: str
+
+
+@dataclass(eq=False)
+class JoinCopies:
+    """Reduce the copies of all strands but the first, in order, into the buffer, which is the first's."""
+
+    buffer: Buffer
+    reducer: str
 
 
 # How an input lies in memory: row-major without gaps; else the axis whose elements lie side by side, if any.
 CONTIGUOUS, SCATTERED = -1, -2
 Layouts = Mapping[Buffer, int]  # of those buffers that are not contiguous
 
-Statement = Compute | Load | CheckIndex | Store | Reset | Accumulate | Fill | Combine | Loop
+Statement = (
+    Compute
+    | Load
+    | CheckIndex
+    | Store
+    | Reset
+    | Accumulate
+    | Fill
+    | Combine
+    | Loop
+    | Strip
+    | StartPartial
+    | MergePartial
+    | TotalPartial
+    | FillRows
+    | JoinCopies
+)
 
 
 @dataclass(eq=False)
@@ -155,7 +231,7 @@ def walk(body: Sequence[Statement]) -> Iterator[Statement]:
     """Every statement, loops before what they hold."""
     for statement in body:
         yield statement
-        if isinstance(statement, Loop):
+        if isinstance(statement, (Loop, Strip)):
             yield from walk(statement.body)
 
 
@@ -194,7 +270,7 @@ def remove_dead(body: list[Statement]) -> list[Statement]:
 def _live_part(body: list[Statement], live: set[Scalar]) -> list[Statement]:
     kept: list[Statement] = []
     for statement in reversed(body):
-        if isinstance(statement, Loop):
+        if isinstance(statement, (Loop, Strip)):
             statement.body = _live_part(statement.body, live)
             if statement.body:
                 kept.append(statement)

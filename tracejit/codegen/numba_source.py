@@ -30,6 +30,7 @@ from tracejit.codegen.loops import (
     walk,
 )
 from tracejit.codegen.nest import NestPrinter, handled
+from tracejit.codegen.program import Segment
 from tracejit.codegen.symbols import Symbols
 from tracejit.codegen.table import KernelText, ProgramText, Slot, arrange
 from tracejit.ir import DTYPE_NAMES, Source
@@ -346,7 +347,7 @@ def describe_buffers(kernel: Kernel) -> list[str]:
 
 
 def print_program(
-    segments: Sequence[Sequence[Kernel]],
+    segments: Sequence[Segment],
     strided: Layouts,
     resident: set[Buffer],
     data_offset: int,
@@ -358,8 +359,8 @@ def print_program(
     is where an array object keeps the address of its data.
     """
     symbols = Symbols(literal_limit)
-    texts = [[KernelPrinter(k, symbols, strided).run() for k in segment] for segment in segments]
-    slots, dynamic = arrange(texts, symbols, resident)
+    texts = [[KernelPrinter(k, symbols, strided).run() for k in segment.kernels] for segment in segments]
+    slots, dynamic = arrange([t for segment in texts for t in segment], symbols, resident)
     place = {slot: f"ip[{k}]" for k, slot in enumerate(slots, start=1)}
     lines = ["def program(ip, fp):"]
     for number, segment in enumerate(texts):

@@ -1,19 +1,18 @@
 """Contractions that are matrix products of arrays where they lie: what a BLAS call needs to know of them.
 
-Enters a library call and the program around it; leaves a `MatrixProduct`, or None where a copy is needed.
+Enters a contraction and where arrays are stored; leaves a `MatrixProduct`, or None where a copy is needed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tracejit.codegen.loops import Buffer
-from tracejit.codegen.program import LibraryCall, Program, nbytes
 from tracejit.ir import Atom, Eqn, Var
 from tracejit.ir.primitive import Kind
 from tracejit.ops.contraction import free_axes
@@ -42,10 +41,11 @@ class Operand:
     batch: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MatrixProduct:
     """`out[b] = left[b] @ right[b]` for `batches` matrices of m by k and k by n; `out` is contiguous."""
 
+    eqn: Eqn
     out: Buffer
     left: Operand
     right: Operand
@@ -55,6 +55,10 @@ class MatrixProduct:
     batches: int
 
     @property
+    def touched(self) -> tuple[Buffer, ...]:
+        return self.left.buffer, self.right.buffer, self.out
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """The numbers of a call that stand in the program's table, in the order of its parameters."""
         left, right = self.left, self.right
@@ -62,13 +66,24 @@ class MatrixProduct:
         return (*extents, self.batches, left.batch, right.batch)
 
 
-def as_matrix_product(call: LibraryCall, program: Program) -> MatrixProduct | None:
-    """The library call as matrix products of stored arrays, if it is that."""
-    eqn = call.eqn
+@dataclass(frozen=True)
+class Storage:
+    """Which equation makes a variable, and which array holds it."""
+
+    definitions: Mapping[Var, Eqn]
+    buffers: Mapping[Var, Buffer]
+
+    def view_of(self, atom: Var) -> Eqn | None:
+        eqn = self.definitions.get(atom)
+        return eqn if is_virtual(eqn) else None
+
+
+def as_matrix_product(eqn: Eqn, storage: Storage) -> MatrixProduct | None:
+    """The equation as matrix products of stored arrays, if it is that."""
     if eqn.primitive.kind is not Kind.CONTRACTION or eqn.out.type.dtype not in DTYPES:
         return None
     contract, batch = eqn.params["contract"], eqn.params["batch"]
-    sides = [_View.of(atom, program) for atom in eqn.inputs]
+    sides = [_View.of(atom, storage) for atom in eqn.inputs]
     axes = [free_axes(a.type.rank, contract[s], batch[s]) for s, a in enumerate(eqn.inputs)]
     operands: list[Operand] = []
     extents: list[tuple[int, int]] = []
@@ -82,7 +97,7 @@ def as_matrix_product(call: LibraryCall, program: Program) -> MatrixProduct | No
         extents.append((math.prod(shape[a] for a in rows), math.prod(shape[a] for a in columns)))
     (m, k), (_, n) = extents
     batches = math.prod(eqn.inputs[0].type.shape[a] for a in batch[0])
-    product = MatrixProduct(program.buffers[eqn.out], operands[0], operands[1], m, n, k, batches)
+    product = MatrixProduct(eqn, storage.buffers[eqn.out], operands[0], operands[1], m, n, k, batches)
     return product if min(m, n, k) > 0 and max(product.sizes[:5]) <= MAX_EXTENT else None
 
 
@@ -95,18 +110,18 @@ class _View:
     axes: tuple[Axis, ...]
 
     @staticmethod
-    def of(atom: Atom, program: Program) -> _View | None:
-        base = _base_of(atom, program)
+    def of(atom: Atom, storage: Storage) -> _View | None:
+        base = _base_of(atom, storage)
         if base is None:
             return None
-        buffer = program.buffers[base]
+        buffer = storage.buffers[base]
         if atom is base:
             steps = [math.prod(buffer.shape[k + 1 :]) for k in range(len(buffer.shape))]
             return _View(buffer, 0, tuple(zip(buffer.shape, steps)))
-        if nbytes(buffer) > MAX_VIEW_BYTES:
+        if math.prod(buffer.shape) * buffer.dtype.itemsize > MAX_VIEW_BYTES:
             return None
         whole = np.zeros(buffer.shape, buffer.dtype)
-        view = _seen(atom, program, base, whole)
+        view = _seen(atom, storage, base, whole)
         if not np.may_share_memory(view, whole):
             return None
         offset = view.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
@@ -124,10 +139,10 @@ class _View:
         return None
 
 
-def _base_of(atom: Atom, program: Program) -> Var | None:
+def _base_of(atom: Atom, storage: Storage) -> Var | None:
     """The stored array at the end of a chain of views of one array each."""
     while isinstance(atom, Var):
-        eqn = _view_eqn(atom, program)
+        eqn = storage.view_of(atom)
         if eqn is None:
             return atom
         if len(eqn.inputs) != 1:
@@ -136,18 +151,13 @@ def _base_of(atom: Atom, program: Program) -> Var | None:
     return None
 
 
-def _view_eqn(atom: Var, program: Program) -> Eqn | None:
-    eqn = program.schedule.definitions.get(atom)
-    return eqn if is_virtual(eqn) else None
-
-
-def _seen(atom: Atom, program: Program, base: Var, whole: Any) -> Any:
+def _seen(atom: Atom, storage: Storage, base: Var, whole: Any) -> Any:
     assert isinstance(atom, Var)
     if atom is base:
         return whole
-    eqn = _view_eqn(atom, program)
+    eqn = storage.view_of(atom)
     assert eqn is not None
-    return eqn.primitive.evaluate(_seen(eqn.inputs[0], program, base, whole), **eqn.params)
+    return eqn.primitive.evaluate(_seen(eqn.inputs[0], storage, base, whole), **eqn.params)
 
 
 def _merge(axes: Sequence[Axis]) -> Axis | None:

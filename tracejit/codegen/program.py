@@ -2,29 +2,61 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+import functools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from tracejit.codegen.loops import Buffer, Kernel, Load, walk
+from tracejit.codegen.loops import Buffer, Kernel, Load, nbytes, walk
 from tracejit.codegen.lower import Lowering
+from tracejit.codegen.memory_plan import plan_memory
+from tracejit.codegen.products import MatrixProduct, Storage, as_matrix_product
+from tracejit.codegen.ranges import Ranged, copy_bytes
+from tracejit.codegen.regions import Choices, RangedProduct, Region, make_regions, size_region
 from tracejit.ir import Eqn, Var
 from tracejit.schedule.access import reaches
 from tracejit.schedule.fusion import LibraryStep, Schedule
 from tracejit.schedule.normalize import storage_owner
 
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
-
 
 @dataclass(frozen=True)
 class Segment:
-    """Kernels that run in one native call."""
+    """Steps that run in one native call."""
 
     number: int
-    kernels: tuple[Kernel, ...]
+    steps: tuple[Region | Kernel | MatrixProduct, ...]
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        return [
+            k
+            for s in self.steps
+            for k in (s.kernels if isinstance(s, Region) else [s])
+            if isinstance(k, Kernel)
+        ]
+
+    @property
+    def products(self) -> list[MatrixProduct]:
+        inside = [p for r in self.regions for p in r.steps]
+        return [s for s in self.steps if isinstance(s, MatrixProduct)] + [
+            p.product for p in inside if isinstance(p, RangedProduct)
+        ]
+
+    @property
+    def regions(self) -> list[Region]:
+        return [s for s in self.steps if isinstance(s, Region)]
+
+    @property
+    def singles(self) -> list[Kernel | MatrixProduct]:
+        """The steps one by one, in order."""
+        found: list[Kernel | MatrixProduct] = []
+        for step in self.steps:
+            if isinstance(step, Region):
+                found += [s.kernel if isinstance(s, Ranged) else s.product for s in step.steps]
+            else:
+                found.append(step)
+        return found
 
 
 @dataclass(frozen=True)
@@ -50,50 +82,142 @@ class Program:
     workspace: int
 
     @property
+    def segments(self) -> list[Segment]:
+        return [c for c in self.calls if isinstance(c, Segment)]
+
+    @property
     def kernels(self) -> list[Kernel]:
-        return [k for c in self.calls if isinstance(c, Segment) for k in c.kernels]
+        return [k for segment in self.segments for k in segment.kernels]
+
+    @property
+    def products(self) -> list[MatrixProduct]:
+        return [p for segment in self.segments for p in segment.products]
+
+    @property
+    def is_native(self) -> bool:
+        """Is a run one native call?"""
+        return len(self.calls) == 1 and isinstance(self.calls[0], Segment)
 
     @property
     def inputs(self) -> tuple[Var, ...]:
         return self.schedule.graph.inputs
 
+    @functools.cached_property
+    def regions(self) -> dict[int, Region]:
+        return {r.number: r for segment in self.segments for r in segment.regions}
 
-def build_program(schedule: Schedule) -> Program:
+    @functools.cached_property
+    def inside(self) -> dict[Buffer, int]:
+        """Offsets of what lies in the areas of regions."""
+        return {b: offset for region in self.regions.values() for b, offset in region.inside.items()}
+
+    @property
+    def resident(self) -> set[Buffer]:
+        """What lies in the workspace."""
+        return {*self.offsets, *self.inside}
+
+    def number(self, slot: tuple[Any, ...]) -> int:
+        """What stands in the table of code at a slot that is the same at each call (`codegen.table`)."""
+        kind, subject, *rest = slot
+        if kind == "region":
+            return self.regions[subject].number_of(*rest)
+        if kind == "temp":
+            return self.inside[subject] if subject in self.inside else self.offsets[subject]
+        if kind == "row":
+            return nbytes(subject) // subject.shape[0]
+        return copy_bytes(subject) if kind == "copy" else subject
+
+
+Made = list[list[Kernel | MatrixProduct] | LibraryCall]
+
+
+def build_program(schedule: Schedule, choices: Choices | None = None) -> Program:
     """Lower every kernel step and plan the memory of everything that is neither input nor output."""
+    choices = choices or Choices()
     buffers: dict[Var, Buffer] = {}
-    definitions = dict(schedule.definitions)
-    calls: list[Segment | LibraryCall] = []
-    pending: list[Kernel] = []
-    lifetimes: dict[Buffer, tuple[int, int]] = {}
-    count = segments = 0
-
-    def close_segment() -> None:
-        nonlocal pending, segments
-        if pending:
-            calls.append(Segment(segments, tuple(pending)))
-            segments += 1
-            pending = []
-
-    for time, step in enumerate(schedule.steps):
-        if isinstance(step, LibraryStep):
-            close_segment()
-            calls.append(LibraryCall(step.eqn))
-            touched: Iterable[Buffer] = _library_buffers(step.eqn, definitions, buffers)
-        else:
-            kernel = Lowering(step, definitions, f"kernel_{count}", buffers).run()
-            count += 1
-            pending.append(kernel)
-            touched = kernel.buffers
-        for buffer in touched:
-            lifetimes[buffer] = (lifetimes.get(buffer, (time, time))[0], time)
-    close_segment()
-
-    owners = tuple(storage_owner(a, definitions) for a in schedule.graph.outputs)
+    made = _lower(schedule, buffers, choices)
+    owners = tuple(storage_owner(a, dict(schedule.definitions)) for a in schedule.graph.outputs)
     outputs = tuple(v for v in owners if v is not None)
-    _name_buffers(schedule, buffers, outputs, calls)
-    fixed = {*schedule.graph.inputs, *outputs}
-    offsets, size = plan_memory({b: t for b, t in lifetimes.items() if b.var is None or b.var not in fixed})
-    return Program(schedule, tuple(calls), buffers, outputs, offsets, size)
+    kernels = [s for run in made if isinstance(run, list) for s in run if isinstance(s, Kernel)]
+    _name_buffers(schedule, buffers, outputs, kernels)
+    calls = _in_segments(made, choices)
+    program = Program(schedule, tuple(calls), buffers, outputs, {}, 0)
+    lifetimes = _plan_regions(program, choices)
+    offsets, size = plan_memory(lifetimes)
+    return replace(program, offsets=offsets, workspace=size)
+
+
+def _lower(schedule: Schedule, buffers: dict[Var, Buffer], choices: Choices) -> Made:
+    """The steps in order: runs of those that are native code, and library calls."""
+    definitions = dict(schedule.definitions)
+    made: Made = []
+    count = 0
+    for step in schedule.steps:
+        found: Kernel | MatrixProduct | None
+        if isinstance(step, LibraryStep):
+            _library_buffers(step.eqn, definitions, buffers)
+            storage = Storage(definitions, buffers)
+            found = as_matrix_product(step.eqn, storage) if choices.products else None
+            if found is None:
+                made.append(LibraryCall(step.eqn))
+                continue
+        else:
+            found = Lowering(step, definitions, f"kernel_{count}", buffers).run()
+            count += 1
+        if not made or isinstance(made[-1], LibraryCall):
+            made.append([])
+        run = made[-1]
+        assert isinstance(run, list)
+        run.append(found)
+    return made
+
+
+def _in_segments(made: Made, choices: Choices) -> list[Segment | LibraryCall]:
+    calls: list[Segment | LibraryCall] = []
+    segments = regions = 0
+    for run in made:
+        if isinstance(run, LibraryCall):
+            calls.append(run)
+            continue
+        steps: list[Region | Kernel | MatrixProduct] = list(run)
+        if choices.ranges:
+            steps = make_regions(run, choices.literal_limit, choices.join, regions)
+            regions += sum(isinstance(s, Region) for s in steps)
+        calls.append(Segment(segments, tuple(steps)))
+        segments += 1
+    return calls
+
+
+def _plan_regions(program: Program, choices: Choices) -> dict[Buffer, tuple[int, int]]:
+    """When each array of the workspace is first and last needed; regions decide how they run."""
+    times = list(_touched(program))
+    users = Counter(b for _, touched in times for b in touched)
+    fixed = {program.buffers[v] for v in (*program.inputs, *program.outputs) if v in program.buffers}
+    lifetimes: dict[Buffer, tuple[int, int]] = {}
+    for time, (step, touched) in enumerate(times):
+        needed = [b for b in touched if b not in fixed]
+        if isinstance(step, Region):
+            kept = {b for b in touched if b in fixed or users[b] > 1}
+            size_region(step, kept, choices)
+            needed = [*(b for b in needed if b not in step.inside), *step.memory]
+        for buffer in needed:
+            lifetimes[buffer] = (lifetimes.get(buffer, (time, time))[0], time)
+    return lifetimes
+
+
+def _touched(
+    program: Program,
+) -> Iterator[tuple[Region | Kernel | MatrixProduct | LibraryCall, list[Buffer]]]:
+    """Each step of the program, a region as one, with its arrays in order of first use."""
+    definitions = dict(program.schedule.definitions)
+    for call in program.calls:
+        if isinstance(call, LibraryCall):
+            yield call, _library_buffers(call.eqn, definitions, program.buffers)
+            continue
+        for step in call.steps:
+            singles = Segment(0, (step,)).singles
+            found = [b for s in singles for b in (s.buffers if isinstance(s, Kernel) else s.touched)]
+            yield step, list(dict.fromkeys(found))
 
 
 def _library_buffers(eqn: Eqn, definitions: dict[Var, Eqn], buffers: dict[Var, Buffer]) -> list[Buffer]:
@@ -105,7 +229,7 @@ def _name_buffers(
     schedule: Schedule,
     buffers: dict[Var, Buffer],
     outputs: tuple[Var, ...],
-    calls: list[Segment | LibraryCall],
+    kernels: Sequence[Kernel],
 ) -> None:
     """x0, x1, ... for inputs, out0, ... for outputs, t.. for temporaries, row.. for scratch."""
     for k, var in enumerate(schedule.graph.inputs):
@@ -117,37 +241,9 @@ def _name_buffers(
     unnamed = [b for b in buffers.values() if not b.name]
     for k, buffer in enumerate(unnamed):
         buffer.name = f"tmp{k}"
-    for call in calls:
-        for kernel in call.kernels if isinstance(call, Segment) else ():
-            for k, buffer in enumerate(kernel.scratch):
-                buffer.name = f"row{k}"
-
-
-def plan_memory(lifetimes: dict[Buffer, tuple[int, int]]) -> tuple[dict[Buffer, int], int]:
-    """Offsets such that buffers alive at the same time do not overlap; big ones are placed first."""
-    # What has been placed, by offset: (offset, end, first time, last time), a row each.
-    placed = np.empty((4, len(lifetimes)), np.int64)
-    offsets: dict[Buffer, int] = {}
-    for count, buffer in enumerate(sorted(lifetimes, key=lambda b: -nbytes(b))):
-        start, end = lifetimes[buffer]
-        size = -(-max(nbytes(buffer), 1) // ALIGNMENT) * ALIGNMENT
-        low, _, born, dies = taken = placed[:, :count]
-        offset = offsets[buffer] = _first_gap(taken[:2, (born <= end) & (start <= dies)], size)
-        place = np.searchsorted(low, offset)
-        placed[:, place + 1 : count + 1] = placed[:, place:count].copy()
-        placed[:, place] = (offset, offset + size, start, end)
-    return offsets, int(placed[1].max(initial=0))
-
-
-def _first_gap(taken: Any, size: int) -> int:
-    """The least offset at which `size` bytes fit between the ranges `taken`: lows, in order, and highs."""
-    low, high = taken
-    reached = np.concatenate(([0], np.maximum.accumulate(high)))
-    return int(reached[np.argmax(np.append(low, np.iinfo(np.int64).max) - reached >= size)])
-
-
-def nbytes(buffer: Buffer) -> int:
-    return math.prod(buffer.shape) * buffer.dtype.itemsize
+    for kernel in kernels:
+        for k, buffer in enumerate(kernel.scratch):
+            buffer.name = f"row{k}"
 
 
 def kernel_traffic(kernel: Kernel) -> tuple[int, int]:
@@ -163,6 +259,6 @@ def bytes_moved(program: Program) -> int:
     for call in program.calls:
         if isinstance(call, Segment):
             total += sum(sum(kernel_traffic(k)) for k in call.kernels)
-        else:
-            total += sum(a.type.nbytes for a in call.eqn.inputs) + call.eqn.out.type.nbytes
+        eqns = [call.eqn] if isinstance(call, LibraryCall) else [p.eqn for p in call.products]
+        total += sum(a.type.nbytes for e in eqns for a in (*e.inputs, e.out))
     return total

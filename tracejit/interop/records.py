@@ -143,8 +143,9 @@ def make_record(program: Any, leaves: Sequence[Any], order: Sequence[Any], key: 
     record = Record(key, shapes, [*inputs, *program.captures], program)
     arrays = [np.asarray(x) for x in record.arrays(leaves)]
     if isinstance(executable, Executable) and all(map(is_usable, arrays, executable.dtypes)):
-        bound = executable.bound_for(tuple(map(layout_of, arrays)))
-        if bound.whole is not None:
+        layout = tuple(map(layout_of, arrays))
+        bound = executable.bound_for(layout) if executable.takes(layout) else None
+        if bound is not None and bound.whole is not None:
             fill_native(record, executable, bound, bound.whole, leaves)
     return record
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,16 +15,15 @@ import numpy as np
 
 from tracejit.codegen import llvm, numba_source
 from tracejit.codegen.donation import donate
-from tracejit.codegen.loops import CONTIGUOUS, SCATTERED, Layouts
-from tracejit.codegen.products import MatrixProduct, as_matrix_product
+from tracejit.codegen.loops import CONTIGUOUS, SCATTERED, Kernel
 from tracejit.codegen.program import LibraryCall, Program, Segment
 from tracejit.codegen.table import ProgramText
 from tracejit.config import Config
 from tracejit.errors import IndexOutOfBoundsError
 from tracejit.ir import Atom, Const, Var
-from tracejit.runtime import blas
+from tracejit.runtime import threads
 from tracejit.runtime.abi import DATA_OFFSET, cell_address, offsets_hold
-from tracejit.runtime.cache import get_program
+from tracejit.runtime.cache import Origin, get_program
 from tracejit.runtime.native import NativeProgram
 from tracejit.schedule.access import is_virtual
 
@@ -36,7 +36,7 @@ class Bound:
 
     A call's int64 table is the segment's number, then `pick` of the handles of all arrays (inputs, outputs,
     workspace, status), then `strides` (input number, dimension) in elements: `pack` makes these bytes, and
-    `fixed` holds the rest. `whole` is the number that runs every step, None where some are Python's.
+    `fixed` holds the rest. `whole` is the number of the one segment, None where some steps are Python's.
     `constants` is the address of the float64 table that `constant_table` keeps alive.
     """
 
@@ -69,6 +69,8 @@ class Executable:
         graph = program.schedule.graph
         self.outputs = tuple((v.type.shape, v.type.dtype) for v in program.outputs)
         self.shapes = tuple(a.type.shape for a in graph.outputs)
+        multiplied = {b for p in program.products for b in p.touched}
+        self._multiplied = [program.buffers.get(v) in multiplied for v in program.inputs]
         self._is_reshaped = any(s != v.type.shape for s, v in zip(self.shapes, program.outputs, strict=True))
         self.workspaces: list[Any] = []
         self._address: Callable[[Any], int] | None = id if offsets_hold() else None
@@ -77,17 +79,21 @@ class Executable:
         """Run; `into` has contiguous arrays for some outputs, by number, which share memory with no other."""
         inputs: list[Any] = []
         layout: list[int] = []
-        for x, dtype in zip(arrays, self.dtypes):
+        for x, dtype, is_multiplied in zip(arrays, self.dtypes, self._multiplied):
             if type(x) is not np.ndarray or x.dtype is not dtype:
                 x = np.asarray(x, dtype=dtype)
             flags = x.flags
             if flags.c_contiguous and flags.aligned:
                 layout.append(CONTIGUOUS)
             else:
-                x = _usable(x)
+                x = x.copy(order="C") if is_multiplied else _usable(x)
                 layout.append(layout_of(x))
             inputs.append(x)
         return self.run(self.bound_for(tuple(layout)), inputs, into)
+
+    def takes(self, layout: Sequence[int]) -> bool:
+        """May inputs lie so? Those of matrix products must be contiguous; a call copies others."""
+        return all(kind == CONTIGUOUS or not is_it for kind, is_it in zip(layout, self._multiplied))
 
     def bound_for(self, layout: tuple[int, ...]) -> Bound:
         """The program bound for inputs that are contiguous or not."""
@@ -178,16 +184,15 @@ class Executable:
         """Print the program for one set of layouts, compile or find it, and lay out its table."""
         program = self.program
         text = self.print(layout, self.config.printer)
-        whole = 0 if len(program.calls) == 1 and program.kernels else text.whole
-        is_code = bool(program.kernels) or whole is not None
-        native = get_program(text.text, self.config, text.language)[0] if is_code else None
+        whole = 0 if program.is_native else None
+        native = self.load(text)[0] if program.segments else None
         arrays = (*program.inputs, *program.outputs)
         handle = {v: k for k, v in enumerate(arrays)}
         special = {"workspace": len(arrays), "status": len(arrays) + 1}
         dynamic, fixed = text.slots[: text.dynamic], text.slots[text.dynamic :]
         picks = [special[s[0]] if s[0] in special else handle[s[1].var] for s in dynamic if s[0] != "stride"]
         strides = tuple((handle[s[1].var], s[2]) for s in dynamic if s[0] == "stride")
-        numbers = [s[1] if s[0] == "size" else program.offsets[s[1]] for s in fixed]
+        numbers = [program.number(slot) for slot in fixed]
         table = (ctypes.c_double * max(len(text.constants), 1))(*text.constants)
         return Bound(
             text,
@@ -204,6 +209,12 @@ class Executable:
             whole,
         )
 
+    def load(self, text: ProgramText) -> tuple[NativeProgram, Origin]:
+        """The machine code of a printed program, and where it came from."""
+        if self.program.regions and text.language == "llvm":
+            threads.provide((threads.SYMBOL,), self.config)
+        return get_program(text.text, self.config, text.language)
+
     def print(self, layout: tuple[int, ...] | None = None, printer: str = "numba") -> ProgramText:
         """The source for one set of layouts (none: contiguous): what is compiled, or the readable form."""
         program = self.program
@@ -213,32 +224,15 @@ class Executable:
             for v, kind in zip(program.inputs, layout, strict=True)
             if v in program.buffers and kind != CONTIGUOUS
         }
-        segments = [c.kernels for c in program.calls if isinstance(c, Segment)]
-        arguments = (segments, strided, set(program.offsets), DATA_OFFSET, self.config.literal_limit)
-        whole = self.native_steps(strided) if printer == "llvm" else []
-        if whole:
-            return llvm.print_program(*arguments, whole=whole)
-        print_program = llvm.print_program if printer == "llvm" else numba_source.print_program
-        return print_program(*arguments)
+        arguments = (strided, program.resident, DATA_OFFSET, self.config.literal_limit)
+        if printer == "llvm":
+            return llvm.print_program(program.segments, *arguments)
+        return numba_source.print_program(_runs_of_kernels(program), *arguments)
 
     def donate(self, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """Those of the (input, output) numbers that `into` may hold the input for; before the first call."""
         assert not self.bound, "kernels are printed for what may share memory"
         return donate(self.program, pairs)
-
-    def native_steps(self, strided: Layouts) -> list[int | MatrixProduct]:
-        """All steps where code can run them between the others, with a call of BLAS; none if it cannot."""
-        steps: list[int | MatrixProduct] = []
-        for call in self.program.calls:
-            if isinstance(call, Segment):
-                steps.append(call.number)
-                continue
-            product = as_matrix_product(call, self.program)
-            if product is None or {product.left.buffer, product.right.buffer} & strided.keys():
-                return []
-            steps.append(product)
-        has_products = len(steps) > sum(isinstance(s, int) for s in steps)
-        return steps if has_products and blas.is_available() else []
 
     def raiser(self, bound: Bound) -> Callable[[int], None]:
         """What raises the error for the number that an index check left."""
@@ -255,6 +249,14 @@ class Executable:
             where=check.source.describe() if check.source else None,
             hint="indices must lie in [-size, size)",
         )
+
+
+def _runs_of_kernels(program: Program) -> list[Segment]:
+    """The kernels, apart where something else runs between them."""
+    steps = [s for call in program.calls for s in (call.singles if isinstance(call, Segment) else [call])]
+    groups = itertools.groupby(steps, lambda step: isinstance(step, Kernel))
+    runs = [tuple(k for k in group if isinstance(k, Kernel)) for is_run, group in groups if is_run]
+    return [Segment(number, run) for number, run in enumerate(runs)]
 
 
 def layout_of(x: Any) -> int:

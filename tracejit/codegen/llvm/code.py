@@ -179,8 +179,9 @@ class Code:
     def leave(self) -> None:
         self.regions.pop()
 
-    def counted_loop(self, low: Reg, high: Reg, step: int, body: Callable[[Reg], None]) -> None:
+    def counted_loop(self, low: Reg, high: Reg, step: int | Reg, body: Callable[[Reg], None]) -> None:
         """`body(i)` for i = low, low + step, ... while i < high."""
+        by = step.text if isinstance(step, Reg) else step
         self.enter()
         head, after = self.new_label("loop"), self.new_label("after")
         enters = self.compare("slt", low, high)
@@ -195,7 +196,7 @@ class Code:
         self.lines[place] = (
             f"{counter.text} = phi i64 [ {low.text}, %{source} ], [ {following}, %{self.label} ]"
         )
-        self.lines.append(f"{following} = add nsw i64 {counter.text}, {step}")
+        self.lines.append(f"{following} = add nsw i64 {counter.text}, {by}")
         again = self.fresh()
         self.lines.append(f"{again} = icmp slt i64 {following}, {high.text}")
         self.lines.append(f"br i1 {again}, label %{head}, label %{after}")

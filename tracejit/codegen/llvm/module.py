@@ -14,7 +14,18 @@ import numpy as np
 
 from tracejit.codegen import formulas
 from tracejit.codegen.llvm.code import F32, F64, Code, Reg, suffix, type_text
-from tracejit.codegen.loops import Accumulate, Combine, Compute, Kernel, Load, Store, walk
+from tracejit.codegen.loops import (
+    Accumulate,
+    Combine,
+    Compute,
+    Fill,
+    FillRows,
+    JoinCopies,
+    Kernel,
+    Load,
+    Store,
+    walk,
+)
 from tracejit.codegen.math import PROGRAMS
 from tracejit.codegen.scalar_library import SCALAR_FUNCTIONS, Libm, Llvm
 from tracejit.errors import InternalError
@@ -130,7 +141,7 @@ class Module:
                 continue  # what is computed with it counts; a sum of float32 in float64 does not
             if isinstance(s, (Load, Compute)):
                 widest = max(widest, s.scalar.dtype.itemsize)
-            elif isinstance(s, (Store, Combine)):
+            elif isinstance(s, (Store, Combine, Fill, FillRows, JoinCopies)):
                 widest = max(widest, s.buffer.dtype.itemsize)
             elif isinstance(s, Accumulate) and s.accumulator.dtype != F64:
                 widest = max(widest, s.accumulator.dtype.itemsize)

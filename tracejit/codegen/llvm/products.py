@@ -16,7 +16,7 @@ _TEMPLATE = """\
 @turns.{short} = private constant [2 x i8] c"NT"
 declare void @{symbol}(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr)
 define internal void @matrix_product.{short}(ptr %out, ptr %a, ptr %b, i64 %turn_a, i64 %turn_b, \
-i64 %m, i64 %n, i64 %k, i64 %lda, i64 %ldb, i64 %batches, i64 %next_a, i64 %next_b) noinline {{
+i64 %m, i64 %n, i64 %k, i64 %lda, i64 %ldb, i64 %batches, i64 %next_a, i64 %next_b, i1 %adds) noinline {{
 entry:
   %sizes = alloca [5 x i32], align 8
   %pm = getelementptr i32, ptr %sizes, i64 0
@@ -37,6 +37,7 @@ entry:
   %ta = getelementptr i8, ptr @turns.{short}, i64 %turn_a
   %tb = getelementptr i8, ptr @turns.{short}, i64 %turn_b
   %next_out = mul i64 %m, %n
+  %beta = select i1 %adds, ptr @one.{short}, ptr @zero.{short}
   br label %head
 head:
   %i = phi i64 [ 0, %entry ], [ %i1, %body ]
@@ -47,7 +48,7 @@ head:
   br i1 %more, label %body, label %done
 body:
   call void @{symbol}(ptr %tb, ptr %ta, ptr %pn, ptr %pm, ptr %pk, ptr @one.{short}, ptr %y, ptr %pb, \
-ptr %x, ptr %pa, ptr @zero.{short}, ptr %o, ptr %pn)
+ptr %x, ptr %pa, ptr %beta, ptr %o, ptr %pn)
   %i1 = add i64 %i, 1
   %o1 = getelementptr {kind}, ptr %o, i64 %next_out
   %x1 = getelementptr {kind}, ptr %x, i64 %next_a

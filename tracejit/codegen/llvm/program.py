@@ -1,6 +1,6 @@
 """A program as one LLVM module: elementary functions, kernels, and the entry that runs a segment of them.
 
-Enters: kernels and the layout of their buffers. Leaves: the text of `void @program(ptr ip, ptr fp)`.
+Enters: segments and the layout of their buffers. Leaves: the text of `void @program(ptr ip, ptr fp)`.
 """
 
 from __future__ import annotations
@@ -9,38 +9,51 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tracejit.codegen.llvm.kernel import KernelPrinter
 from tracejit.codegen.llvm.module import VECTOR_BYTES, Module
-from tracejit.codegen.llvm.products import function_name, function_text
+from tracejit.codegen.llvm.products import function_text
+from tracejit.codegen.llvm.steps import Steps
 from tracejit.codegen.loops import Buffer, Kernel, Layouts
-from tracejit.codegen.products import MatrixProduct
+from tracejit.codegen.program import Segment
+from tracejit.codegen.ranges import SLOT_BYTES, Ranged, copies_name
+from tracejit.codegen.regions import RangedProduct, RangedStep, Region
 from tracejit.codegen.symbols import Symbols
-from tracejit.codegen.table import KernelText, ProgramText, Slot, arrange
+from tracejit.codegen.table import KernelText, ProgramText, Slot, arrange, places_of
+
+PARALLEL = "tj_parallel"  # `void (ptr task, ptr context, i64 tasks, i64 threads)` of the runtime
 
 
 def print_program(
-    segments: Sequence[Sequence[Kernel]],
+    segments: Sequence[Segment],
     strided: Layouts,
     resident: set[Buffer],
     data_offset: int,
     literal_limit: int = 4,
     vector_bytes: int = VECTOR_BYTES,
-    whole: Sequence[int | MatrixProduct] = (),
 ) -> ProgramText:
-    """The module of all kernels; the arguments are those of `codegen.numba_source.print_program`.
-
-    whole: all steps of the program, segments by number; the entry then runs them at one call too
-    """
+    """The module of all kernels; the arguments are those of `codegen.numba_source.print_program`."""
     symbols = Symbols(literal_limit)
     module = Module(vector_bytes)
-    texts = [[_print_kernel(k, symbols, strided, module) for k in segment] for segment in segments]
-    products = [step for step in whole if isinstance(step, MatrixProduct)]
-    slots, dynamic = arrange(texts, symbols, resident, products)
-    entry = _Entry(symbols, resident, {slot: k for k, slot in enumerate(slots, start=1)}, data_offset)
-    functions = [text.text for segment in texts for text in segment]
-    functions += dict.fromkeys(map(function_text, products))
-    text = module.text(functions, entry.text(texts, whole))
-    checks = tuple(symbols.checks)
-    number = len(texts) if whole else None
-    return ProgramText("llvm", text, tuple(slots), dynamic, tuple(symbols.constants), checks, number)
+    kernels = [k for segment in segments for k in _functions(segment)]
+    texts = {k: _print_kernel(k, symbols, strided, module) for k in kernels}
+    slots, dynamic = arrange(texts.values(), symbols, resident, _other_slots(segments, resident))
+    printer = _Printer(
+        symbols, resident, {slot: k for k, slot in enumerate(slots, start=1)}, data_offset, texts
+    )
+    functions = [text.text for text in texts.values()]
+    functions += dict.fromkeys(function_text(p) for segment in segments for p in segment.products)
+    entry = printer.text(segments)
+    if any(segment.regions for segment in segments):
+        module.declare(PARALLEL, f"void @{PARALLEL}(ptr, ptr, i64, i64)")
+    text = module.text(functions, entry)
+    return ProgramText("llvm", text, tuple(slots), dynamic, tuple(symbols.constants), tuple(symbols.checks))
+
+
+def _functions(segment: Segment) -> Iterator[Kernel]:
+    for step in segment.steps:
+        if isinstance(step, Region):
+            for inner in step.steps:
+                yield from inner.functions
+        elif isinstance(step, Kernel):
+            yield step
 
 
 def _print_kernel(kernel: Kernel, symbols: Symbols, strided: Layouts, module: Module) -> KernelText:
@@ -49,90 +62,185 @@ def _print_kernel(kernel: Kernel, symbols: Symbols, strided: Layouts, module: Mo
     return KernelText(kernel, text, tuple(printer.strides), tuple(symbols.used))
 
 
-class _Entry:
-    """Prints `program`, which reads the tables and calls the kernels of the segment `ip[0]`."""
+def _other_slots(segments: Sequence[Segment], resident: set[Buffer]) -> Iterator[Slot]:
+    """The table entries of matrix products and regions."""
+    for segment in segments:
+        for product in segment.products:
+            for buffer in product.touched:
+                yield from places_of(buffer, resident)
+            yield from (("size", n) for n in (product.left.offset, product.right.offset, *product.sizes))
+        for region in segment.regions:
+            yield from (
+                ("region", region.number, n) for n in ("strands", "chunk", "extent", "tile", "workers")
+            )
+            yield from (
+                ("region", region.number, f"block {k}") for k, s in enumerate(region.steps) if s.slots
+            )
+            if region.area is not None:
+                yield ("region", region.number, "area_bytes")
+            yield from (("row", b) for b in region.tiles)
+            yield from (("temp", b) for b in region.inside)
+            yield from (("copy", b) for b in region.copies)
+            for buffer in region.memory:
+                yield from (("workspace",), ("temp", buffer))
+            for step in region.steps:
+                if not isinstance(step, Ranged):
+                    yield from (
+                        ("size", n) for n in (step.per, step.out_step, step.left_step, step.right_step)
+                    )
+
+
+class _Printer:
+    """Prints a function for each region, and `program`, which runs the steps of the segment `ip[0]`."""
 
     def __init__(
-        self, symbols: Symbols, resident: set[Buffer], place: Mapping[Slot, int], data_offset: int
+        self,
+        symbols: Symbols,
+        resident: set[Buffer],
+        place: Mapping[Slot, int],
+        data_offset: int,
+        texts: Mapping[Kernel, KernelText],
     ) -> None:
-        self.symbols = symbols
-        self.resident = resident
-        self.place = place
-        self.data_offset = data_offset
-        self.lines: list[str] = []
-        self.count = 0
+        self.arguments = (symbols, resident, place, data_offset, texts)
 
-    def text(self, segments: Sequence[Sequence[KernelText]], whole: Sequence[int | MatrixProduct]) -> str:
-        count = len(segments) + bool(whole)
-        cases = " ".join(f"i64 {n}, label %segment{n}" for n in range(count))
-        self.lines = ["entry:"]
-        number = self.load("i64", "%ip")
-        self.lines.append(f"  switch i64 {number}, label %done [ {cases} ]")
-        for n, segment in enumerate(segments):
-            self.lines.append(f"segment{n}:")
-            self.run_segment(segment)
-            self.lines.append("  br label %done")
-        if whole:
-            self.lines.append(f"segment{len(segments)}:")
-            for step in whole:
-                if isinstance(step, MatrixProduct):
-                    self.multiply(step)
+    def text(self, segments: Sequence[Segment]) -> str:
+        tasks = [self.task(region) for segment in segments for region in segment.regions]
+        return "\n".join([*tasks, self.entry(segments)])
+
+    # --- the entry ------------------------------------------------------------------------------------------
+
+    def entry(self, segments: Sequence[Segment]) -> str:
+        body = Steps(*self.arguments)
+        cases = " ".join(f"i64 {s.number}, label %segment{s.number}" for s in segments)
+        if any(s.regions for s in segments):
+            body.put("%tables = alloca [2 x ptr], align 16")
+            body.put("store ptr %ip, ptr %tables, align 8")
+            body.put(f"store ptr %fp, ptr {body.step('ptr', '%tables', 1)}, align 8")
+        number = body.load("i64", "%ip")
+        body.put(f"switch i64 {number}, label %done [ {cases} ]")
+        for segment in segments:
+            body.label(f"segment{segment.number}")
+            for step in segment.steps:
+                if isinstance(step, Region):
+                    self.run_region(body, step)
+                elif isinstance(step, Kernel):
+                    body.call_kernel(step)
                 else:
-                    self.run_segment(segments[step])
-            self.lines.append("  br label %done")
-        self.lines += ["done:", "  ret void"]
-        return "\n".join(["define void @program(ptr %ip, ptr %fp) {", *self.lines, "}"])
+                    body.multiply(step)
+            body.put("br label %done")
+        body.label("done")
+        body.put("ret void")
+        return body.text("define void @program(ptr %ip, ptr %fp) {")
 
-    def run_segment(self, segment: Sequence[KernelText]) -> None:
-        for text in segment:
-            arguments = ", ".join(list(self.arguments(text)))
-            self.lines.append(f"  call void @{text.kernel.name}({arguments})")
+    def run_region(self, body: Steps, region: Region) -> None:
+        """Its strands, in this thread if it is one only, then what is left when all are done."""
+        n = region.number
+        strands, workers = (body.integer(("region", n, name)) for name in ("strands", "workers"))
+        several = body.binary("icmp sgt", strands, "1")
+        body.put(f"br i1 {several}, label %many{n}, label %one{n}")
+        body.label(f"many{n}")
+        body.put(f"call void @{PARALLEL}(ptr @region_{n}, ptr %tables, i64 {strands}, i64 {workers})")
+        body.put(f"br label %joined{n}")
+        body.label(f"one{n}")
+        body.put(f"call void @region_{n}(ptr %tables, i64 0, i64 0)")
+        body.put(f"br label %joined{n}")
+        body.label(f"joined{n}")
+        for step in region.steps:
+            if step.finish is None:
+                continue
+            more = {"strands": f"i64 {body.integer(('region', n, 'strands'))}"}
+            if step in region.partials:
+                more["partials"] = f"ptr {body.address(region.partials[step])}"
+            for buffer in step.private:
+                more[copies_name(buffer)] = f"ptr {body.address(region.copies[buffer])}"
+            body.call_kernel(step.finish, more)
 
-    def multiply(self, product: MatrixProduct) -> None:
-        places = [self.address(product.out)]
-        for side in (product.left, product.right):
-            offset = self.integer(("size", side.offset))
-            places.append(self.new(f"getelementptr i8, ptr {self.address(side.buffer)}, i64 {offset}"))
-        arguments = [f"ptr {place}" for place in places]
-        arguments += [f"i64 {int(side.is_turned)}" for side in (product.left, product.right)]
-        arguments += [f"i64 {self.integer(('size', n))}" for n in product.sizes]
-        self.lines.append(f"  call void @{function_name(product)}({', '.join(arguments)})")
+    # --- one strand -----------------------------------------------------------------------------------------
 
-    def arguments(self, text: KernelText) -> Iterator[str]:
-        for buffer in text.kernel.buffers:
-            yield f"ptr {self.address(buffer)}"
-        for stride in text.strides:
-            yield f"i64 {self.integer(('stride', *stride))}"
-        for name in text.symbols:
-            number = int(name[1:])
-            if name[0] == "s":
-                yield f"i64 {self.integer(('size', self.symbols.sizes[number]))}"
-            else:
-                yield f"double {self.load('double', self.step('double', '%fp', number))}"
-        if text.kernel.checks_indices:
-            yield f"ptr {self.data_of(('status',))}"
+    def task(self, region: Region) -> str:
+        """`region_n`: a strand of the region, from its first range to its last."""
+        body, n = Steps(*self.arguments), region.number
+        body.put("%ip = load ptr, ptr %tables, align 8")
+        body.put(f"%fp = load ptr, ptr {body.step('ptr', '%tables', 1)}, align 8")
+        chunk, extent, tile = (body.integer(("region", n, name)) for name in ("chunk", "extent", "tile"))
+        low = body.binary("mul", "%number", chunk)
+        high = body.smaller(body.binary("add", low, chunk), extent)
+        partials = self.enter_strand(body, region)
+        for step in region.steps:
+            if step.start is not None:
+                body.call_kernel(step.start, partials.get(step, {}))
+        first = "ranges"
+        body.put(f"br label %{first}")
+        body.label(first)
+        body.put(f"%more = icmp slt i64 {low}, {high}")
+        body.put("br i1 %more, label %range, label %done")
+        body.label("range")
+        body.put(f"%from = phi i64 [ {low}, %{first} ], [ %to, %range ]")
+        body.put(f"%next = add i64 %from, {tile}")
+        body.put(f"%is_last = icmp sge i64 %next, {high}")
+        body.put(f"%to = select i1 %is_last, i64 {high}, i64 %next")
+        body.put(f"%adds = icmp ne i64 %from, {low}")
+        self.run_range(body, region, partials)
+        body.put("br i1 %is_last, label %done, label %range")
+        body.label("done")
+        body.put("ret void")
+        return body.text(f"define internal void @region_{n}(ptr %tables, i64 %number, i64 %worker) {{")
 
-    def address(self, buffer: Buffer) -> str:
-        if buffer not in self.resident:
-            return self.data_of(("array", buffer))
-        base, offset = self.data_of(("workspace",)), self.integer(("temp", buffer))
-        return self.new(f"getelementptr i8, ptr {base}, i64 {offset}")
+    def enter_strand(self, body: Steps, region: Region) -> dict[RangedStep, dict[str, str]]:
+        """Find the memory of the strand and of the worker; returns where partial results are."""
+        n = region.number
+        if region.area is not None:
+            begin = body.binary("mul", "%worker", body.integer(("region", n, "area_bytes")))
+            area = body.moved(body.address(region.area), begin)
+            for buffer in region.inside:
+                body.places[buffer] = body.moved(area, body.integer(("temp", buffer)))
+        for buffer, copies in region.copies.items():
+            before = body.binary("sub", "%number", "1")
+            offset = body.binary("mul", before, body.integer(("copy", buffer)))
+            copy, own = body.moved(body.address(copies), offset), body.address(buffer)
+            is_first = body.binary("icmp eq", "%number", "0")
+            body.places[buffer] = body.new(f"select i1 {is_first}, ptr {own}, ptr {copy}")
+        partials: dict[RangedStep, dict[str, str]] = {}
+        for step, memory in region.partials.items():
+            offset = body.binary("mul", "%number", str(step.slots * SLOT_BYTES))
+            partials[step] = {"partials": f"ptr {body.moved(body.address(memory), offset)}"}
+        return partials
 
-    def data_of(self, slot: Slot) -> str:
-        """What an array object points to."""
-        thing = self.load("ptr", self.step("i64", "%ip", self.place[slot]))
-        return self.load("ptr", self.step("i8", thing, self.data_offset))
+    def run_range(
+        self, body: Steps, region: Region, partials: Mapping[RangedStep, Mapping[str, str]]
+    ) -> None:
+        """All steps on the iterations from `%from` to `%to`."""
+        outside = dict(body.places)
+        for buffer in region.tiles:  # row 0 would lie that far in front of the first row that there is
+            before = body.binary("mul", "%from", body.integer(("row", buffer)))
+            body.places[buffer] = body.moved(body.places[buffer], body.binary("sub", "0", before))
+        for number, step in enumerate(region.steps):
+            if isinstance(step, RangedProduct):
+                self.multiply(body, step)
+                continue
+            more = {"low": "i64 %from", "high": "i64 %to", **partials.get(step, {})}
+            if step.slots:
+                more["block"] = f"i64 {body.integer(('region', region.number, f'block {number}'))}"
+            body.call_kernel(step.part, more)
+        body.places = outside
 
-    def integer(self, slot: Slot) -> str:
-        return self.load("i64", self.step("i64", "%ip", self.place[slot]))
+    def multiply(self, body: Steps, step: RangedProduct) -> None:
+        product, item = step.product, step.product.out.dtype.itemsize
 
-    def step(self, kind: str, pointer: str, count: int) -> str:
-        return self.new(f"getelementptr {kind}, ptr {pointer}, i64 {count}")
+        def place(buffer: Buffer, by: int) -> str:
+            if not by:
+                return body.address(buffer)
+            elements = body.binary("mul", "%from", body.integer(("size", by)))
+            return body.moved(body.address(buffer), body.binary("mul", elements, str(item)))
 
-    def load(self, kind: str, pointer: str) -> str:
-        return self.new(f"load {kind}, ptr {pointer}, align 8")
-
-    def new(self, rhs: str) -> str:
-        self.count += 1
-        self.lines.append(f"  %v{self.count} = {rhs}")
-        return f"%v{self.count}"
+        places = (
+            place(product.out, step.out_step),
+            place(product.left.buffer, step.left_step),
+            place(product.right.buffer, step.right_step),
+        )
+        count = body.binary("mul", body.binary("sub", "%to", "%from"), body.integer(("size", step.per)))
+        m, n, k = (body.integer(("size", x)) for x in (product.m, product.n, product.k))
+        if step.is_sum:
+            body.call_product(product, places, m, n, count, "%adds")
+        else:
+            body.call_product(product, places, count, n, k)

@@ -27,7 +27,8 @@ from tracejit.codegen.loops import (
 )
 
 if TYPE_CHECKING:
-    from tracejit.codegen.llvm.kernel import KernelPrinter, Variable
+    from tracejit.codegen.llvm.kernel import KernelPrinter
+    from tracejit.codegen.llvm.reductions import Variable
 
 ROWS_AT_ONCE = 4  # each with its accumulators in registers: enough to hide the latency of an addition
 JOINED = frozenset({"sum", "prod", "max", "min"})  # reducers whose values join before memory is changed

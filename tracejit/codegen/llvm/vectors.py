@@ -24,6 +24,7 @@ from tracejit.codegen.loops import (
     Scalar,
     Statement,
     Store,
+    Strip,
     operands,
     walk,
 )
@@ -59,9 +60,8 @@ def plan_vectors(kernel: Kernel, strided: Layouts, lanes: int, literal_limit: in
     """The plan for a kernel whose vectors have `lanes` elements."""
     planner = _Planner(kernel, strided, lanes, literal_limit)
     loops: set[int] = set()
-    for statement in kernel.body:
-        if isinstance(statement, Loop):
-            loops |= planner.choose(statement, 0)[1]
+    for statement in _outermost(kernel.body):
+        loops |= planner.choose(statement, 0)[1]
     blocks = planner.blocks & loops
     loops -= blocks
     across = frozenset(_across(kernel.body, loops, blocks))
@@ -73,6 +73,8 @@ def plan_vectors(kernel: Kernel, strided: Layouts, lanes: int, literal_limit: in
 def _across(body: Sequence[Statement], loops: set[int], blocks: set[int]) -> Iterator[Accumulator]:
     """Accumulators that are reset outside of a vectorised loop and fed in it."""
     for statement in body:
+        if isinstance(statement, Strip):
+            yield from _across(statement.body, loops, blocks)
         if not isinstance(statement, Loop):
             continue
         if id(statement) in loops:
@@ -83,6 +85,14 @@ def _across(body: Sequence[Statement], loops: set[int], blocks: set[int]) -> Ite
             if id(statement) in blocks:
                 yield from (s.accumulator for s in statement.body if isinstance(s, Accumulate))
             yield from _across(statement.body, loops, blocks)
+
+
+def _outermost(body: Sequence[Statement]) -> Iterator[Loop]:
+    for statement in body:
+        if isinstance(statement, Strip):
+            yield from _outermost(statement.body)
+        elif isinstance(statement, Loop):
+            yield statement
 
 
 class _Planner:

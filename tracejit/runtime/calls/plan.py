@@ -159,8 +159,10 @@ class _Planner:
 
     def plan(self, given: Given) -> Plan:
         layouts = [_layout_of(x) for x in (*given.leaves, *self.facts.captures)]
+        if not given.is_complete or not self.executable.takes(layouts):
+            raise UnplannedError
         bound = self.executable.bound_for(tuple(layouts))
-        if bound.whole is None or not given.is_complete:
+        if bound.whole is None:
             raise UnplannedError
         header: dict[str, int] = {"nargs": given.count}
         names = [[self.address(sys.intern(name))] for name in given.names]

@@ -13,7 +13,7 @@ MOST_WORKERS = 256
 
 # Offsets in bytes: what different threads write lies on lines of its own (128: lines are fetched in pairs).
 LOCK, CREATED = 0, 4
-TASK, CONTEXT, TASKS, MODE, SPIN, PROCESSORS = 128, 136, 144, 152, 160, 168
+TASK, CONTEXT, TASKS, MODE, SPIN, PROCESSORS, LIMIT = 128, 136, 144, 152, 160, 168, 176
 CLAIMED = 256
 SLOTS = 384  # of worker 1, 2, ...: the mailbox; 128 bytes on what is touched only to sleep
 SLOT_BYTES, MUTEX, CONDITION = 256, 128, 192
@@ -60,6 +60,7 @@ _STATE = """\
 @mode = internal alias i64, getelementptr (i8, ptr @state, i64 $MODE)
 @spin = internal alias i64, getelementptr (i8, ptr @state, i64 $SPIN)
 @processors = internal alias i64, getelementptr (i8, ptr @state, i64 $PROCESSORS)
+@limit = internal alias i64, getelementptr (i8, ptr @state, i64 $LIMIT)
 @claimed = internal alias i64, getelementptr (i8, ptr @state, i64 $CLAIMED)
 
 define internal ptr @slot(i64 %worker) alwaysinline {
@@ -107,7 +108,12 @@ _ENTRY = (
     _SERIAL
     + """
 define internal void @parallel(ptr %task, ptr %context, i64 %tasks, i64 %threads) {
-  %useful = call i64 @llvm.smin.i64(i64 %threads, i64 %tasks)
+  %is_open = icmp slt i64 %threads, 0
+  %opposite = sub i64 0, %threads
+  %limit = load i64, ptr @limit, align 8
+  %limited = call i64 @llvm.smin.i64(i64 %opposite, i64 %limit)
+  %asked = select i1 %is_open, i64 %limited, i64 %threads
+  %useful = call i64 @llvm.smin.i64(i64 %asked, i64 %tasks)
   %most = add i64 $MOST_WORKERS, 1
   %wanted = call i64 @llvm.smin.i64(i64 %useful, i64 %most)
   %several = icmp sgt i64 %wanted, 1

@@ -50,6 +50,19 @@ def pool_size() -> int:
 
 
 _pools: list[Pool] = []
+_limit = [2**30]  # threads of calls that take the process's number; kept for a pool that is made later
+
+
+def limit_pool(threads: int) -> None:
+    """The number of threads that calls with a negative number may use at most."""
+    _limit[0] = threads
+    for pool in _pools:
+        _write_limit(pool)
+
+
+def _write_limit(pool: Pool) -> None:
+    if pool.state:
+        _read(pool.state, module.LIMIT, ctypes.c_int64).value = _limit[0]
 
 
 def the_pool(config: Config) -> Pool:
@@ -70,6 +83,7 @@ def make_pool(config: Config) -> Pool:
     if pool.state:
         _read(pool.state, module.SPIN, ctypes.c_int64).value = SPIN_NANOSECONDS
         _read(pool.state, module.PROCESSORS, ctypes.c_int64).value = available_threads()
+        _write_limit(pool)
         os.register_at_fork(after_in_child=ctypes.CFUNCTYPE(None)(pool.reset))
     # Never given back: workers are inside of this code until the process ends.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(program))

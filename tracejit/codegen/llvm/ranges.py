@@ -1,0 +1,135 @@
+"""What only kernels that run range by range have: bounds that are arguments, partial results, copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tracejit.codegen.llvm.code import I64, Reg, literal, stored, type_text
+from tracejit.codegen.llvm.memory import Place
+from tracejit.codegen.llvm.reductions import Variable, combined
+from tracejit.codegen.loops import (
+    Accumulator,
+    FillRows,
+    JoinCopies,
+    MergePartial,
+    StartPartial,
+    Strip,
+    TotalPartial,
+    neutral,
+)
+from tracejit.codegen.ranges import LINE_BYTES, SLOT_BYTES, copies_name
+
+if TYPE_CHECKING:
+    from tracejit.codegen.llvm.kernel import KernelPrinter
+
+LOW, HIGH, BLOCK, STRANDS = (Reg(f"%{name}", I64) for name in ("low", "high", "block", "strands"))
+
+
+class Ranges:
+    """Prints these statements; `low` and `high` bound the ranged loop."""
+
+    def __init__(self, printer: KernelPrinter) -> None:
+        self.printer = printer
+        self.code = printer.code
+        self.low, self.high = LOW, HIGH
+
+    def handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        return {
+            Strip: self.strip,
+            StartPartial: self.start_partial,
+            MergePartial: self.merge_partial,
+            TotalPartial: self.total_partial,
+            FillRows: self.fill_rows,
+            JoinCopies: self.join_copies,
+        }
+
+    def clamped(self, low: Reg, high: Reg) -> tuple[Reg, Reg]:
+        """The part of [low, high) that is in the range; empty, but never turned around."""
+        low = self._larger(low, self.low)
+        return low, self._larger(self._smaller(high, self.high), low)
+
+    def _larger(self, a: Reg, b: Reg) -> Reg:
+        return self.code.select(self.code.compare("sgt", a, b), a, b)
+
+    def _smaller(self, a: Reg, b: Reg) -> Reg:
+        return self.code.select(self.code.compare("slt", a, b), a, b)
+
+    def strip(self, s: Strip) -> None:
+        def block(counter: Reg) -> None:
+            self.low = counter
+            self.high = self._smaller(self.code.binary("add", counter, BLOCK), HIGH)
+            self.printer.block(s.body)
+            self.low, self.high = LOW, HIGH
+
+        self.code.counted_loop(LOW, HIGH, BLOCK, block)
+
+    # --- partial results ------------------------------------------------------------------------------------
+
+    def start_partial(self, s: StartPartial) -> None:
+        start = literal(neutral(s.accumulator.reducer, s.accumulator.dtype), s.accumulator.dtype)
+        self._put(self._slot(literal(s.slot, I64)), start)
+
+    def merge_partial(self, s: MergePartial) -> None:
+        place = self._slot(literal(s.slot, I64))
+        found = self.printer.variables[s.accumulator].result(self.code)
+        self._put(place, combined(self.code, s.accumulator.reducer, self._get(place, s.accumulator), found))
+
+    def total_partial(self, s: TotalPartial) -> None:
+        total = Variable(self.printer, s.accumulator, 0, across=False)
+        total.reset(self.code)
+
+        def strand(number: Reg) -> None:
+            at = self.code.binary("mul", number, literal(s.stride, I64))
+            place = self._slot(self.code.binary("add", at, literal(s.slot, I64)))
+            old, new = total.get(self.code, "value"), self._get(place, s.accumulator)
+            total.set(self.code, "value", combined(self.code, s.accumulator.reducer, old, new))
+
+        self.code.counted_loop(literal(0, I64), STRANDS, 1, strand)
+        self.printer.variables[s.accumulator] = total
+
+    def _slot(self, number: Reg) -> Reg:
+        rhs = f"getelementptr [{SLOT_BYTES} x i8], ptr %partials, i64 {number.text}"
+        return self.code.pure(rhs, I64, 0, number.region)
+
+    def _get(self, place: Reg, accumulator: Accumulator) -> Reg:
+        dtype = stored(accumulator.dtype)
+        found = self.code.effect(f"load {type_text(dtype)}, ptr {place.text}, align {SLOT_BYTES}", dtype)
+        return self.code.from_memory(found, accumulator.dtype)
+
+    def _put(self, place: Reg, value: Reg) -> None:
+        value = self.code.to_memory(value)
+        self.code.put(f"store {value.type} {value.text}, ptr {place.text}, align {SLOT_BYTES}")
+
+    # --- arrays ---------------------------------------------------------------------------------------------
+
+    def fill_rows(self, s: FillRows) -> None:
+        row = self.printer.extent_of(s.buffer.shape[1:])
+        low, high = (self.code.binary("mul", x, row) for x in (self.low, self.high))
+        self.printer.fill_flat(s.buffer, s.reducer, low, high)
+
+    def join_copies(self, s: JoinCopies) -> None:
+        """One copy after the other, so that each element is reduced in order."""
+        printer, code = self.printer, self.code
+        memory, item = printer.memory, stored(s.buffer.dtype).itemsize
+        count = printer.extent_of(s.buffer.shape)
+        used = code.binary("add", code.binary("mul", count, literal(item, I64)), literal(LINE_BYTES - 1, I64))
+        size = code.binary("and", used, literal(-LINE_BYTES, I64))
+
+        def strand(number: Reg) -> None:
+            offset = code.binary("mul", code.binary("sub", number, literal(1, I64)), size)
+            rhs = f"getelementptr i8, ptr %{copies_name(s.buffer)}, i64 {offset.text}"
+            copy = code.pure(rhs, I64, 0, offset.region)
+
+            def element(counter: Reg) -> None:
+                place = memory.flat(s.buffer, counter)
+                kind = type_text(stored(s.buffer.dtype))
+                rhs = f"getelementptr {kind}, ptr {copy.text}, i64 {counter.text}"
+                region = max(copy.region, counter.region)
+                other = Place(s.buffer, code.pure(rhs, I64, 0, region), 1)
+                joined = combined(code, s.reducer, memory.load(place, None), memory.load(other, None))
+                memory.store(place, joined)
+
+            printer.vector_loop(None, literal(0, I64), count, None, element)
+
+        code.counted_loop(literal(1, I64), STRANDS, 1, strand)

@@ -1,0 +1,143 @@
+"""Reductions: one step of each, all lanes in one number, and the variables that they run in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracejit.codegen import formulas
+from tracejit.codegen.llvm.code import BOOL, I64, Code, Reg, literal
+from tracejit.codegen.loops import Accumulator, neutral
+
+if TYPE_CHECKING:
+    from tracejit.codegen.llvm.kernel import KernelPrinter
+
+
+def predicate(op: str, dtype: np.dtype[Any]) -> str:
+    """LLVM's name of a comparison."""
+    if dtype.kind == "f":
+        return "une" if op == "ne" else f"o{op}"
+    if op in ("eq", "ne"):
+        return op
+    return ("s" if dtype.kind == "i" else "u") + op
+
+
+def combined(code: Code, reducer: str, old: Reg, value: Reg) -> Reg:
+    """One step of a reduction."""
+    if reducer in ("any", "all"):
+        return code.binary("or" if reducer == "any" else "and", old, formulas.truth(code, value))
+    names = {"sum": "sum_step", "prod": "prod_step", "max": "maximum", "min": "minimum"}
+    return formulas.EXPRESSIONS[names[reducer]](code, old, value)
+
+
+def reduced(code: Code, reducer: str, value: Reg, start: Reg) -> Reg:
+    """All lanes of `value` in one number; `start` is the neutral element."""
+    dtype = value.dtype
+    if dtype == BOOL or reducer in ("any", "all"):
+        return code.reduce("or" if reducer in ("any", "sum", "max") else "and", value)
+    if reducer in ("sum", "prod"):
+        name = {"sum": "add", "prod": "mul"}[reducer]
+        if dtype.kind == "f":
+            return code.reduce(f"f{name}", value, start, "reassoc ")
+        return code.reduce(name, value)
+    if dtype.kind == "f":
+        return code.reduce("fmaximum" if reducer == "max" else "fminimum", value)
+    return code.reduce(("s" if dtype.kind == "i" else "u") + reducer, value)
+
+
+class Variable:
+    """What a reduction runs in: memory of the function that LLVM turns into registers.
+
+    across: the lanes are partial results of one number. Otherwise each lane, or the scalar, is a result.
+    """
+
+    def __init__(self, printer: KernelPrinter, accumulator: Accumulator, lanes: int, across: bool) -> None:
+        self.accumulator = accumulator
+        self.reducer = accumulator.reducer
+        self.dtype = accumulator.dtype
+        self.lanes = lanes
+        self.across = across
+        self.region = len(printer.code.regions) - 1
+        # A maximum over floats is one instruction where nans are looked for apart.
+        self.watches_nan = across and self.reducer in ("max", "min") and self.dtype.kind == "f"
+        start = neutral(self.reducer, self.dtype)
+        self.parts: dict[str, tuple[str, Reg]] = {"value": self._part(printer.code, start, self.dtype)}
+        if self.watches_nan:
+            self.parts["nan"] = self._part(printer.code, False, BOOL)
+        if self.reducer.startswith("arg"):
+            self.parts["at"] = self._part(printer.code, 0, I64)
+            self.parts["first"] = self._part(printer.code, True, BOOL)
+
+    def _part(self, code: Code, start: Any, dtype: np.dtype[Any]) -> tuple[str, Reg]:
+        first = code.splat(literal(start, dtype), self.lanes)
+        return code.alloca(first.type), first
+
+    def reset(self, code: Code) -> None:
+        for name, (_, start) in self.parts.items():
+            self.set(code, name, start)
+
+    def get(self, code: Code, name: str) -> Reg:
+        address, start = self.parts[name]
+        return code.effect(f"load {start.type}, ptr {address}, align 64", start.dtype, start.lanes)
+
+    def set(self, code: Code, name: str, value: Reg) -> None:
+        address, start = self.parts[name]
+        code.put(f"store {start.type} {code.splat(value, self.lanes).text}, ptr {address}, align 64")
+
+    def add(self, code: Code, value: Reg, position: Reg | None, mask: Reg | None) -> None:
+        value = code.splat(value, self.lanes)
+        if position is not None:
+            self._add_position(code, value, position)
+            return
+        old = self.get(code, "value")
+        mask = mask if self.across else None
+        if self.watches_nan:
+            order = "ogt" if self.reducer == "max" else "olt"
+            new = code.select(code.compare(order, value, old), value, old)
+            unordered = code.compare("uno", value, value)
+            flags = self.get(code, "nan")
+            unordered = code.binary("and", unordered, mask) if mask is not None else unordered
+            self.set(code, "nan", code.binary("or", flags, unordered))
+        else:
+            new = combined(code, self.reducer, old, value)
+        self.set(code, "value", code.select(mask, new, old) if mask is not None else new)
+
+    def _add_position(self, code: Code, value: Reg, position: Reg) -> None:
+        """The first of the largest; a nan is larger than every number."""
+        old, first = self.get(code, "value"), self.get(code, "first")
+        better = code.compare(predicate("gt" if self.reducer == "argmax" else "lt", self.dtype), value, old)
+        if self.dtype.kind == "f":
+            better = code.binary("or", better, code.compare("uno", value, value))
+            better = code.binary("and", better, code.compare("ord", old, old))
+        better = code.binary("or", first, better)
+        self.set(code, "value", code.select(better, value, old))
+        self.set(code, "at", code.select(better, position, self.get(code, "at")))
+        self.set(code, "first", literal(False, BOOL))
+
+    def result(self, code: Code) -> Reg:
+        """The reduction's value, where the loops that feed it are done."""
+        return code.in_region(self.region, lambda: self.over_lanes(code))
+
+    def over_lanes(self, code: Code) -> Reg:
+        """The value from what the lanes hold now."""
+        if self.reducer.startswith("arg"):
+            return self.get(code, "at")
+        value = self.get(code, "value")
+        if not self.across:
+            return value
+        if self.watches_nan:
+            largest = reduced_ordered(code, self.reducer, value)
+            return code.select(code.reduce("or", self.get(code, "nan")), literal(np.nan, self.dtype), largest)
+        return reduced(code, self.reducer, value, literal(neutral(self.reducer, self.dtype), self.dtype))
+
+
+def reduced_ordered(code: Code, reducer: str, value: Reg) -> Reg:
+    """The largest or least of lanes that hold no nan, by halves."""
+    order = "ogt" if reducer == "max" else "olt"
+    while value.lanes > 1:
+        half = value.lanes // 2
+        low = code.part(value, 0, half)
+        high = code.part(value, half, half)
+        value = code.select(code.compare(order, low, high), low, high)
+    return code.lane(value, 0)

@@ -1,0 +1,225 @@
+"""Kernels that run range by range: one outermost loop, cut into strands that nothing passes between.
+
+Enters: a `Kernel`. Leaves: a `Ranged`, three kernels that together do the same: `start` for each strand,
+`part` for each range of a strand, `finish` once when all strands are done. What a strand reduces stays its
+own until then, and strands are joined in order: results depend on how a loop is cut, not on who runs what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tracejit.codegen.loops import (
+    Accumulate,
+    Buffer,
+    CheckIndex,
+    Combine,
+    Compute,
+    Fill,
+    FillRows,
+    JoinCopies,
+    Kernel,
+    Load,
+    Loop,
+    MergePartial,
+    Reset,
+    StartPartial,
+    Statement,
+    Store,
+    Strip,
+    TotalPartial,
+    nbytes,
+    remove_dead,
+    walk,
+)
+from tracejit.schedule.index import AxisRef, Index
+
+SLOT_BYTES = 8  # of one partial result
+LINE_BYTES = 64  # partial results of two strands never share a cache line
+
+NUMBERS = frozenset({"low", "high", "block", "strands"})  # of `extras`, those that are no addresses
+
+Written = (Store, Combine, Fill, FillRows, JoinCopies)
+Touching = (Load, *Written)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranged:
+    """A kernel in parts.
+
+    start, finish: None where there is nothing to do
+    private: arrays of which each strand has a copy; the first strand's is the array itself
+    slots: partial results of a strand
+    by_rows: arrays of which iteration `i` of the loop touches row `i` alone, and nothing else does
+    """
+
+    kernel: Kernel
+    axis: int
+    extent: int
+    start: Kernel | None
+    part: Kernel
+    finish: Kernel | None
+    private: tuple[Buffer, ...]
+    slots: int
+    by_rows: frozenset[Buffer]
+
+    @property
+    def functions(self) -> tuple[Kernel, ...]:
+        """The kernels to print."""
+        return tuple(k for k in (self.start, self.part, self.finish) if k is not None)
+
+    @property
+    def scratch(self) -> tuple[Buffer, ...]:
+        return tuple(self.kernel.scratch)
+
+    @property
+    def read(self) -> set[Buffer]:
+        return {s.buffer for s in walk(self.kernel.body) if isinstance(s, (Load, Combine))}
+
+    @property
+    def written(self) -> set[Buffer]:
+        return self.kernel.written - set(self.scratch)
+
+
+def in_ranges(kernel: Kernel, literal_limit: int) -> Ranged | None:
+    """The kernel in parts; None where its iterations are few, or not independent of one another."""
+    found = [k for k, s in enumerate(kernel.body) if isinstance(s, Loop)]
+    if len(found) != 1:
+        return None
+    loop = kernel.body[found[0]]
+    assert isinstance(loop, Loop)
+    before, after = kernel.body[: found[0]], kernel.body[found[0] + 1 :]
+    if loop.extent <= literal_limit or not _is_free(kernel, loop, [*before, *after]):
+        return None
+    return _Splitter(kernel, loop, before, after).run()
+
+
+def _is_free(kernel: Kernel, loop: Loop, outside: Sequence[Statement]) -> bool:
+    """Does no iteration of the loop need, or write over, what another one writes?"""
+    if any(isinstance(s, (Accumulate, Combine)) for s in outside):
+        return False
+    reset = {s.accumulator for s in outside if isinstance(s, Reset)}
+    if any(a.reducer.startswith("arg") for a in reset):
+        return False
+    scratch = set(kernel.scratch)
+    for s in walk(loop.body):
+        if isinstance(s, Store) and s.buffer not in scratch and not _has_axis(s.index, loop.axis):
+            return False
+    return True
+
+
+def _has_axis(index: Sequence[Index], axis: int) -> bool:
+    return any(isinstance(f, AxisRef) and f.axis == axis for part in index for f, _ in part.terms)
+
+
+def is_row(buffer: Buffer, index: Sequence[Index], axis: int) -> bool:
+    """Is it the row whose number is the loop's counter?"""
+    return len(index) == len(buffer.shape) > 0 and bool(index[0] == Index.factor(AxisRef(axis)))
+
+
+class _Splitter:
+    def __init__(
+        self, kernel: Kernel, loop: Loop, before: Sequence[Statement], after: Sequence[Statement]
+    ) -> None:
+        self.kernel = kernel
+        self.loop = loop
+        self.before = before
+        self.after = after
+        self.scratch = set(kernel.scratch)
+        self.by_rows = frozenset(self._by_rows())
+
+    def run(self) -> Ranged | None:
+        fills = {s.buffer: s for s in self.before if isinstance(s, Fill)}
+        private = {b: s for b, s in fills.items() if b not in self.by_rows}
+        if any(isinstance(s, Load) and s.buffer in private for s in walk(self.loop.body)):
+            return None
+        resets = [s for s in self.before if isinstance(s, Reset)]
+        pure = [s for s in self.before if isinstance(s, (Compute, Load, CheckIndex))]
+        stores = [s for s in self.before if isinstance(s, Store)]
+        accumulators = [s.accumulator for s in resets]
+        stride = -(-len(resets) * SLOT_BYTES // LINE_BYTES) * LINE_BYTES // SLOT_BYTES
+        start: list[Statement] = [Fill(b, s.reducer) for b, s in private.items()]
+        start += [StartPartial(a, k) for k, a in enumerate(accumulators)]
+        finish: list[Statement] = [JoinCopies(b, s.reducer) for b, s in private.items()]
+        finish += [TotalPartial(a, k, stride) for k, a in enumerate(accumulators)]
+        finish += [*pure, *stores, *self.after] if stores or self.after else []
+        rows: list[Statement] = [FillRows(b, s.reducer) for b, s in fills.items() if b not in private]
+        name = self.kernel.name
+        return Ranged(
+            self.kernel,
+            self.loop.axis,
+            self.loop.extent,
+            self._function(f"{name}.start", start),
+            self._part(name, pure, rows, resets),
+            self._function(f"{name}.finish", remove_dead(finish)) if finish else None,
+            tuple(private),
+            stride,
+            self.by_rows,
+        )
+
+    def _part(
+        self, name: str, pure: Sequence[Statement], rows: Sequence[Statement], resets: Sequence[Reset]
+    ) -> Kernel:
+        loop = Loop(self.loop.axis, self.loop.extent, self.loop.body, ranged=True)
+        body: list[Statement] = [loop]
+        if resets:
+            merges = [MergePartial(s.accumulator, k) for k, s in enumerate(resets)]
+            body = [Strip([*resets, loop, *merges])]
+        found = self._function(name, remove_dead([*pure, *rows, *body]))
+        assert found is not None
+        return found
+
+    def _function(self, name: str, body: list[Statement]) -> Kernel | None:
+        if not body:
+            return None
+        touched = {s.buffer for s in walk(body) if isinstance(s, Touching)}
+        return Kernel(
+            name,
+            body,
+            [b for b in self.kernel.buffers if b in touched],
+            {s.buffer for s in walk(body) if isinstance(s, Written)},
+            [b for b in self.kernel.scratch if b in touched],
+            any(isinstance(s, CheckIndex) for s in walk(body)),
+            self.kernel.shared,
+        )
+
+    def _by_rows(self) -> Iterator[Buffer]:
+        """Arrays that are touched in the loop alone, always in the row that is the loop's counter."""
+        inside = [s for s in walk(self.loop.body) if isinstance(s, (Load, Store, Combine))]
+        elsewhere = {s.buffer for s in (*self.before, *self.after) if isinstance(s, (Load, Store, Combine))}
+        for buffer in dict.fromkeys(s.buffer for s in inside):
+            uses = [s.index for s in inside if s.buffer is buffer]
+            if buffer not in elsewhere and all(is_row(buffer, index, self.loop.axis) for index in uses):
+                yield buffer
+
+
+def extras(kernel: Kernel) -> tuple[str, ...]:
+    """The arguments of a function that only those of a `Ranged` have, in order.
+
+    low, high: the range; block: iterations whose sums are short; partials: the address of the strand's
+    partial results (of all strands', where they are totalled); strands: their number; `x.copies`: the
+    copies of array x
+    """
+    names: dict[str, None] = {}
+    for s in walk(kernel.body):
+        if isinstance(s, FillRows) or (isinstance(s, Loop) and s.ranged):
+            names.update(dict.fromkeys(("low", "high")))
+        elif isinstance(s, Strip):
+            names["block"] = None
+        elif isinstance(s, (StartPartial, MergePartial, TotalPartial)):
+            names["partials"] = None
+        if isinstance(s, (TotalPartial, JoinCopies)):
+            names["strands"] = None
+        if isinstance(s, JoinCopies):
+            names[copies_name(s.buffer)] = None
+    return tuple(names)
+
+
+def copies_name(buffer: Buffer) -> str:
+    return f"{buffer.name}.copies"
+
+
+def copy_bytes(buffer: Buffer) -> int:
+    """From one copy of an array to the next."""
+    return -(-nbytes(buffer) // LINE_BYTES) * LINE_BYTES

@@ -1,0 +1,319 @@
+"""Regions: steps that run range by range over one axis together, so that rows stay in cache between them.
+
+Enters: kernels and matrix products in order. Leaves: the same as `Region`s, with what each strand and each
+worker needs for itself, and steps that run as they are. In a region the first range goes through all steps,
+then the next: arrays that live between its steps alone hold the rows of one range (a *tile*), not all rows,
+and sums over rows, of kernels and of matrix products, grow from range to range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tracejit.codegen.loops import Buffer, JoinCopies, Kernel, nbytes
+from tracejit.codegen.memory_plan import plan_memory
+from tracejit.codegen.products import MatrixProduct
+from tracejit.codegen.ranges import SLOT_BYTES, Ranged, copy_bytes, in_ranges
+from tracejit.codegen.work import block_of, strands_of, tile_of, work_of_kernel, work_of_product
+
+
+@dataclass(frozen=True, eq=False)
+class RangedProduct:
+    """A matrix product range by range: rows of the result, or, if it `is_sum`, terms of its sum.
+
+    extent: of the axis that is cut; per: rows (or terms) of the matrices in one iteration
+    out_step, left_step, right_step: elements from one iteration to the next
+    """
+
+    product: MatrixProduct
+    extent: int
+    per: int
+    is_sum: bool
+    finish: Kernel | None
+
+    @property
+    def out_step(self) -> int:
+        return 0 if self.is_sum else self.per * self.product.n
+
+    @property
+    def left_step(self) -> int:
+        left = self.product.left
+        return self.per * (left.leading if left.is_turned == self.is_sum else 1)
+
+    @property
+    def right_step(self) -> int:
+        right = self.product.right
+        if not self.is_sum:
+            return 0
+        return self.per * (1 if right.is_turned else right.leading)
+
+    @property
+    def start(self) -> None:
+        return None
+
+    @property
+    def functions(self) -> tuple[Kernel, ...]:
+        return (self.finish,) if self.finish is not None else ()
+
+    @property
+    def private(self) -> tuple[Buffer, ...]:
+        return (self.product.out,) if self.is_sum else ()
+
+    @property
+    def scratch(self) -> tuple[Buffer, ...]:
+        return ()
+
+    @property
+    def slots(self) -> int:
+        return 0
+
+    @property
+    def read(self) -> set[Buffer]:
+        return {self.product.left.buffer, self.product.right.buffer}
+
+    @property
+    def written(self) -> set[Buffer]:
+        return {self.product.out}
+
+    @property
+    def by_rows(self) -> frozenset[Buffer]:
+        """Arrays of which iteration `i` touches row `i` alone."""
+        product = self.product
+        sides = [(product.out, self.out_step), (product.left.buffer, self.left_step)]
+        sides.append((product.right.buffer, self.right_step))
+        others = {b for b, step in sides if not self._is_row(b, step)}
+        return frozenset(b for b, _ in sides if b not in others)
+
+    def _is_row(self, buffer: Buffer, step: int) -> bool:
+        is_first = bool(buffer.shape) and buffer.shape[0] == self.extent
+        return is_first and step == math.prod(buffer.shape[1:])
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a program may run.
+
+    products: matrix products are calls in native code, where arrays lie as these need it; else NumPy's
+    ranges: outermost loops run range by range; join: several steps do so together
+    threads: that may run strands at a time, None: as many as the process allows when it is called;
+    most_threads: for which memory is planned; tile: rows of a range, None to choose them
+    """
+
+    products: bool = False
+    ranges: bool = False
+    join: bool = True
+    literal_limit: int = 4
+    threads: int | None = 1
+    most_threads: int = 1
+    tile: int | None = None
+
+
+RangedStep = Ranged | RangedProduct
+Step = Kernel | MatrixProduct
+
+
+@dataclass(eq=False)
+class Region:
+    """Steps that run range by range.
+
+    strands: how many there are, `chunk` iterations each; tile: iterations of one range
+    workers: threads that may run strands at a time, each with an `area` for scratch rows and tiles;
+    follows_default: fewer, where the process's default number is less
+    blocks: for each kernel, by its place, the iterations whose sums are short
+    inside: offsets in a worker's area, of which each is `area_bytes` long
+    partials: for each kernel with partial results the memory of all strands'
+    copies: the same for private arrays
+    """
+
+    number: int
+    steps: tuple[RangedStep, ...]
+    tiles: tuple[Buffer, ...] = ()
+    strands: int = 1
+    chunk: int = 0
+    tile: int = 0
+    workers: int = 1
+    follows_default: bool = False
+    blocks: dict[int, int] = field(default_factory=dict[int, int])
+    inside: dict[Buffer, int] = field(default_factory=dict[Buffer, int])
+    area_bytes: int = 0
+    area: Buffer | None = None
+    partials: dict[RangedStep, Buffer] = field(default_factory=dict["RangedStep", Buffer])
+    copies: dict[Buffer, Buffer] = field(default_factory=dict[Buffer, Buffer])
+
+    @property
+    def extent(self) -> int:
+        return self.steps[0].extent
+
+    def number_of(self, name: str) -> int:
+        """What the code reads from its table."""
+        if name.startswith("block "):
+            return self.blocks[int(name.removeprefix("block "))]
+        return {
+            "strands": self.strands,
+            "chunk": self.chunk,
+            "extent": self.extent,
+            "tile": self.tile,
+            # Less than 0: no more than the process's default, which may change from call to call.
+            "workers": -self.workers if self.follows_default else self.workers,
+            "area_bytes": self.area_bytes,
+        }[name]
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        return [s.kernel for s in self.steps if isinstance(s, Ranged)]
+
+    @property
+    def memory(self) -> list[Buffer]:
+        """What the region needs of the workspace while it runs."""
+        return [
+            *([self.area] if self.area is not None else []),
+            *self.partials.values(),
+            *self.copies.values(),
+        ]
+
+
+def make_regions(
+    steps: Sequence[Step], literal_limit: int, join: bool, first: int = 0
+) -> list[Region | Step]:
+    """The steps in order, those that can be as regions; `join=False` gives each step its own.
+
+    first: the number of the first region
+    """
+    ranged = [_candidates(step, literal_limit, number) for number, step in enumerate(steps)]
+    result: list[Region | Step] = []
+    at = 0
+    while at < len(steps):
+        chains = [_chain(first, ranged[at + 1 :], join) for first in ranged[at]]
+        if not chains:
+            result.append(steps[at])
+            at += 1
+            continue
+        best = max(chains, key=lambda c: (len(c), c[0].extent))
+        result.append(Region(first + sum(isinstance(r, Region) for r in result), tuple(best)))
+        at += len(best)
+    return result
+
+
+def _candidates(step: Step, literal_limit: int, number: int) -> list[RangedStep]:
+    if isinstance(step, Kernel):
+        found = in_ranges(step, literal_limit)
+        return [found] if found is not None else []
+    if step.batches != 1:
+        return []
+    contract = step.eqn.params["contract"]
+    rows = step.out.shape[0] if step.out.shape else 0
+    terms = step.eqn.inputs[0].type.shape[contract[0][0]] if contract[0] else 0
+    options: list[RangedStep] = []
+    if rows > literal_limit and step.m % rows == 0:
+        options.append(RangedProduct(step, rows, step.m // rows, False, None))
+    if terms > literal_limit and step.k % terms == 0:
+        join = Kernel(f"product_{number}.finish", [JoinCopies(step.out, "sum")], [step.out], {step.out}, [])
+        options.append(RangedProduct(step, terms, step.k // terms, True, join))
+    return options
+
+
+@dataclass
+class _Seen:
+    """What the steps of a chain do to arrays."""
+
+    rows_read: set[Buffer] = field(default_factory=set[Buffer])
+    rows_written: set[Buffer] = field(default_factory=set[Buffer])
+    written: set[Buffer] = field(default_factory=set[Buffer])
+
+    def add(self, step: RangedStep) -> None:
+        self.rows_read |= step.read & step.by_rows
+        self.rows_written |= step.written & step.by_rows
+        self.written |= step.written
+
+    def admits(self, step: RangedStep) -> bool:
+        """May the step's first range run before the others' second one, and is something gained by it?"""
+        by_rows = step.by_rows
+        if any(b not in by_rows or b not in self.rows_written for b in step.read & self.written):
+            return False
+        return bool(by_rows & (self.rows_read | self.rows_written))
+
+
+def _chain(first: RangedStep, following: Iterable[Sequence[RangedStep]], join: bool) -> list[RangedStep]:
+    """As many steps as can follow the first one range by range."""
+    chain, touched = [first], _Seen()
+    touched.add(first)
+    for options in following if join else ():
+        fitting = [s for s in options if s.extent == first.extent and touched.admits(s)]
+        if not fitting:
+            break
+        chain.append(fitting[0])
+        touched.add(fitting[0])
+    return chain
+
+
+def size_region(region: Region, kept: set[Buffer], choices: Choices) -> None:
+    """Decide tiles, strands and memory; `kept` are arrays that others than the region's steps know."""
+    by_rows = {b for s in region.steps for b in s.by_rows if b in s.written}
+    whole = {b for s in region.steps for b in (s.read | s.written) - s.by_rows}
+    region.tiles = tuple(b for b in _in_order(region) if b in by_rows - whole - kept)
+    extent = region.extent
+    lifetimes = _lifetimes(region)
+    _, row_bytes = plan_memory({b: lifetimes[b] for b in region.tiles}, lambda b: nbytes(b) // extent)
+    has_products = any(isinstance(s, RangedProduct) for s in region.steps)
+    region.tile = (
+        min(extent, choices.tile or tile_of(row_bytes, has_products, extent))
+        if len(region.steps) > 1
+        else extent
+    )
+    region.blocks = {k: block_of(s) for k, s in enumerate(region.steps) if isinstance(s, Ranged)}
+    private = [b for s in region.steps for b in s.private]
+    work = sum(
+        work_of_kernel(s.kernel) if isinstance(s, Ranged) else work_of_product(s.product)
+        for s in region.steps
+    )
+    unit = region.tile if region.tile < extent else max(region.blocks.values(), default=1)
+    region.strands, region.chunk = strands_of(extent, work, unit, sum(map(copy_bytes, private)))
+    region.tile = min(region.tile, region.chunk)
+    region.workers = min(choices.most_threads, region.strands)
+    region.follows_default = choices.threads is None
+    _place(region, private, lifetimes)
+
+
+def _lifetimes(region: Region) -> dict[Buffer, tuple[int, int]]:
+    """The first and last step that touches each tile and scratch row."""
+    own = {*region.tiles, *(b for s in region.steps for b in s.scratch)}
+    found: dict[Buffer, tuple[int, int]] = {}
+    for time, step in enumerate(region.steps):
+        for buffer in (b for b in _touched(step) if b in own):
+            found[buffer] = (found.get(buffer, (time, time))[0], time)
+    return found
+
+
+def _place(region: Region, private: Sequence[Buffer], lifetimes: Mapping[Buffer, tuple[int, int]]) -> None:
+    """Memory of the region's own."""
+
+    def size_of(buffer: Buffer) -> int:
+        rows = region.tile if buffer in tiles else 1
+        return rows * nbytes(buffer) // (region.extent if buffer in tiles else 1)
+
+    tiles = set(region.tiles)
+    region.inside, region.area_bytes = plan_memory(lifetimes, size_of)
+    if region.inside:
+        region.area = _memory(f"area{region.number}", region.area_bytes * region.workers)
+    for step in region.steps:
+        if isinstance(step, Ranged) and step.slots:
+            size = step.slots * SLOT_BYTES * region.strands
+            region.partials[step] = _memory(f"{step.kernel.name}.partials", size)
+    for buffer in private:  # there are none with one strand, which has the code of several
+        region.copies[buffer] = _memory(f"{buffer.name}.copies", copy_bytes(buffer) * (region.strands - 1))
+
+
+def _memory(name: str, size: int) -> Buffer:
+    return Buffer(None, (size,), np.dtype(np.uint8), name)
+
+
+def _in_order(region: Region) -> list[Buffer]:
+    return list(dict.fromkeys(b for s in region.steps for b in _touched(s)))
+
+
+def _touched(step: RangedStep) -> Sequence[Buffer]:
+    return step.kernel.buffers if isinstance(step, Ranged) else step.product.touched

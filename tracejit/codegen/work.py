@@ -1,0 +1,82 @@
+"""How much work a step is, and from that: how many strands, how long a tile, how long the short sums.
+
+All numbers follow from the sizes of a program alone, never from the number of threads: the same sums are made
+of the same parts on every machine and run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tracejit.codegen.loops import Compute, Kernel, Loop, Statement, Strip
+from tracejit.codegen.math import PROGRAMS
+
+if TYPE_CHECKING:
+    from tracejit.codegen.products import MatrixProduct
+    from tracejit.codegen.ranges import Ranged
+
+STATEMENT_NS = 0.05  # of one element: eight at a time, several a cycle
+PROGRAM_NS = 0.8  # of an elementary function
+MULTIPLY_NS = 0.05  # of a multiplication and an addition in a matrix product
+
+STRAND_NS = 15_000  # the least work that is worth a strand: several times what waking a thread takes
+MOST_STRANDS = 64
+COPY_BYTES = 2 * 2**20  # the most for copies of arrays that strands reduce into
+
+BLOCK_ELEMENTS = 16384  # of a sum that runs in lanes: 2048 additions each, as exact as pairs of pairs
+TILE_BYTES = 512 * 2**10  # of the arrays between the steps of a region: they stay in the second cache
+LEAST_TILE, ROUND_TILE = 32, 16  # rows: a matrix product needs some to be fast
+
+
+def work_of_kernel(kernel: Kernel) -> float:
+    """Nanoseconds of one thread, roughly."""
+    return _work(kernel.body)
+
+
+def _work(body: Sequence[Statement]) -> float:
+    total = 0.0
+    for s in body:
+        if isinstance(s, Loop):
+            total += s.extent * _work(s.body)
+        elif isinstance(s, Strip):
+            total += _work(s.body)
+        else:
+            total += PROGRAM_NS if isinstance(s, Compute) and s.scalar.op in PROGRAMS else STATEMENT_NS
+    return total
+
+
+def work_of_product(product: MatrixProduct) -> float:
+    return MULTIPLY_NS * product.batches * product.m * product.n * product.k
+
+
+def inner_elements(body: Sequence[Statement]) -> int:
+    """Elements that one iteration of a loop visits: those of its longest inner loop."""
+    return max((s.extent * inner_elements(s.body) for s in body if isinstance(s, Loop)), default=1)
+
+
+def block_of(step: Ranged) -> int:
+    """Iterations whose sums are made on their own; whole vectors where the loop itself runs on vectors."""
+    loop = next(s for s in step.kernel.body if isinstance(s, Loop))
+    inner = inner_elements(loop.body)
+    return max(BLOCK_ELEMENTS // inner, 1) if inner > 1 else BLOCK_ELEMENTS
+
+
+def tile_of(row_bytes: int, has_products: bool, extent: int) -> int:
+    """Rows of a range, from the bytes of one row of the arrays between the steps."""
+    rows = TILE_BYTES // max(row_bytes, 1)
+    rows = max(rows, LEAST_TILE if has_products else 1)
+    return min(extent, max(rows // ROUND_TILE * ROUND_TILE, 1))
+
+
+def strands_of(extent: int, work: float, unit: int, private_bytes: int) -> tuple[int, int]:
+    """How many strands, and how many iterations each has; all but the last are whole multiples of `unit`."""
+    most = min(MOST_STRANDS, int(work // STRAND_NS))
+    if private_bytes:
+        most = min(most, 1 + COPY_BYTES // private_bytes)
+    units = -(-extent // unit)
+    if most <= 1 or units <= 1:
+        return 1, extent
+    chunk = unit * math.ceil(units / most)
+    return -(-extent // chunk), chunk
