@@ -14,7 +14,7 @@ from tracejit.runtime.threads import SYMBOL, provide
 
 # Words of the context: tasks, threads, jobs, steps of work in a task, inner tasks of each task (in a job of
 # their own), and the addresses of: a count for each task, a flag for each worker (a line each), the mistakes,
-# the sum over all inner tasks, and which workers came.
+# the sum over all inner tasks, which workers came, and the context of every other job.
 TEXT = """
 declare void @tj_parallel(ptr, ptr, i64, i64)
 
@@ -50,8 +50,13 @@ entry:
   %flag = getelementptr i64, ptr %flags, i64 %line
   %busy = atomicrmw xchg ptr %flag, i64 1 acq_rel
   %is_shared = icmp ne i64 %busy, 0
-  br i1 %is_shared, label %shared, label %count
-shared:
+  %team = call i64 @word(ptr %context, i64 1)
+  %is_far = icmp sge i64 %worker, %team
+  %is_worker = icmp ne i64 %worker, 0
+  %is_foreign = and i1 %is_far, %is_worker
+  %is_wrong = or i1 %is_shared, %is_foreign
+  br i1 %is_wrong, label %wrong, label %count
+wrong:
   call void @mistake(ptr %context)
   br label %count
 count:
@@ -103,10 +108,22 @@ done:
   ret void
 }
 
-define void @program(ptr %context, ptr %unused) {
-entry:
+define internal void @job(ptr %context, i64 %count) {
+  %is_none = icmp eq ptr %context, null
+  br i1 %is_none, label %done, label %run
+run:
   %tasks = call i64 @word(ptr %context, i64 0)
   %threads = call i64 @word(ptr %context, i64 1)
+  call void @tj_parallel(ptr @task, ptr %context, i64 %tasks, i64 %threads)
+  call void @check(ptr %context, i64 %count)
+  ret void
+done:
+  ret void
+}
+
+define void @program(ptr %context, ptr %unused) {
+entry:
+  %other = call ptr @address(ptr %context, i64 10)
   %jobs = call i64 @word(ptr %context, i64 2)
   br label %head
 head:
@@ -114,9 +131,9 @@ head:
   %more = icmp slt i64 %k, %jobs
   br i1 %more, label %body, label %done
 body:
-  call void @tj_parallel(ptr @task, ptr %context, i64 %tasks, i64 %threads)
   %next = add i64 %k, 1
-  call void @check(ptr %context, i64 %next)
+  call void @job(ptr %context, i64 %next)
+  call void @job(ptr %other, i64 %next)
   br label %head
 done:
   ret void
@@ -141,15 +158,35 @@ def program() -> NativeProgram:
     return get_program(TEXT, Config.from_environment(), "llvm")[0]
 
 
+class Context:
+    """The words of a context, and the memory that they point at."""
+
+    def __init__(self, tasks: int, threads: int, jobs: int, steps: int, inner: int) -> None:
+        self.counts = (ctypes.c_int64 * max(tasks, 1))()
+        self.flags, self.came = (ctypes.c_int64 * (8 * MOST))(), (ctypes.c_int64 * MOST)()
+        self.mistakes, self.sum = ctypes.c_int64(), ctypes.c_int64()
+        things = (self.counts, self.flags, self.mistakes, self.sum, self.came)
+        places = [ctypes.addressof(thing) for thing in things]
+        self.words = (ctypes.c_int64 * 11)(tasks, threads, jobs, steps, inner, *places)
+
+    def outcome(self) -> Outcome:
+        workers = [k for k in range(MOST) if self.came[k]]
+        return Outcome(self.mistakes.value, self.sum.value, workers)
+
+
 def run(tasks: int, threads: int, jobs: int = 1, steps: int = 1, inner: int = 0) -> Outcome:
     """Run `jobs` jobs one after the other, without the GIL."""
-    counts = (ctypes.c_int64 * max(tasks, 1))()
-    flags, came = (ctypes.c_int64 * (8 * MOST))(), (ctypes.c_int64 * MOST)()
-    mistakes, total = ctypes.c_int64(), ctypes.c_int64()
-    places = [ctypes.addressof(thing) for thing in (counts, flags, mistakes, total, came)]
-    words = (ctypes.c_int64 * 10)(tasks, threads, jobs, steps, inner, *places)
-    program()(ctypes.addressof(words), 0)
-    return Outcome(mistakes.value, total.value, [k for k in range(MOST) if came[k]])
+    context = Context(tasks, threads, jobs, steps, inner)
+    program()(ctypes.addressof(context.words), 0)
+    return context.outcome()
+
+
+def run_alternately(first: tuple[int, int], second: tuple[int, int], jobs: int, steps: int) -> int:
+    """Mistakes in `jobs` pairs of jobs, of so many (tasks, threads) each, with memory of their own."""
+    one, two = (Context(*sizes, jobs, steps, 0) for sizes in (first, second))
+    one.words[10] = ctypes.addressof(two.words)
+    program()(ctypes.addressof(one.words), 0)
+    return one.mistakes.value + two.mistakes.value
 
 
 def run_until_workers(tasks: int, threads: int, enough: int, seconds: float = 20.0) -> bool:

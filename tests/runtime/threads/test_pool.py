@@ -52,6 +52,12 @@ def test_many_small_jobs_never_lose_a_task(threads: int, spin: int | None) -> No
             ctypes.c_int64.from_address(made.state + module.SPIN).value = pool.SPIN_NANOSECONDS
 
 
+@pytest.mark.parametrize("steps", [1, 300])
+def test_a_worker_that_comes_late_does_not_touch_the_next_job(steps: int) -> None:
+    for first, second in (((9, 4), (2, 2)), ((4, 4), (3, 3)), ((3, 3), (50, 2))):
+        assert jobs.run_alternately(first, second, jobs=8_000 // steps + 2_000, steps=steps) == 0
+
+
 @needs_threads
 def test_several_threads_share_the_work() -> None:
     assert jobs.run_until_workers(tasks=40, threads=4, enough=3)
