@@ -258,9 +258,10 @@ def size_region(region: Region, kept: set[Buffer], choices: Choices) -> None:
     extent = region.extent
     lifetimes = _lifetimes(region)
     _, row_bytes = plan_memory({b: lifetimes[b] for b in region.tiles}, lambda b: nbytes(b) // extent)
+    summed = sum(nbytes(b) for s in region.steps if isinstance(s, RangedProduct) for b in s.private)
     has_products = any(isinstance(s, RangedProduct) for s in region.steps)
     region.tile = (
-        min(extent, choices.tile or tile_of(row_bytes, has_products, extent))
+        min(extent, choices.tile or tile_of(row_bytes, has_products, summed, extent))
         if len(region.steps) > 1
         else extent
     )

@@ -23,11 +23,17 @@ MULTIPLY_NS = 0.05  # of a multiplication and an addition in a matrix product
 
 STRAND_NS = 15_000  # the least work that is worth a strand: several times what waking a thread takes
 MOST_STRANDS = 64
-COPY_BYTES = 2 * 2**20  # the most for copies of arrays that strands reduce into
+COPY_BYTES = 2 * 2**20  # for copies of arrays that strands reduce into
+MOST_COPIES = 8  # of arrays that are so large that this many take more
+COPY_NS = 0.3  # of a byte that is filled and added for the sake of another strand
+COPY_SHARE = 0.05  # of the work, the most that copies may cost
 
-BLOCK_ELEMENTS = 16384  # of a sum that runs in lanes: 2048 additions each, as exact as pairs of pairs
+BLOCK_ELEMENTS = (
+    2048  # of a sum that runs in lanes: 256 additions each; twice NumPy's error by pairs, not more
+)
 TILE_BYTES = 512 * 2**10  # of the arrays between the steps of a region: they stay in the second cache
 LEAST_TILE, ROUND_TILE = 32, 16  # rows: a matrix product needs some to be fast
+LEAST_SUM_TILE = 256  # rows, where each tile adds to a matrix that the second cache does not hold
 
 
 def work_of_kernel(kernel: Kernel) -> float:
@@ -63,10 +69,13 @@ def block_of(step: Ranged) -> int:
     return max(BLOCK_ELEMENTS // inner, 1) if inner > 1 else BLOCK_ELEMENTS
 
 
-def tile_of(row_bytes: int, has_products: bool, extent: int) -> int:
-    """Rows of a range, from the bytes of one row of the arrays between the steps."""
-    rows = TILE_BYTES // max(row_bytes, 1)
-    rows = max(rows, LEAST_TILE if has_products else 1)
+def tile_of(row_bytes: int, has_products: bool, summed_bytes: int, extent: int) -> int:
+    """Rows of a range, from the bytes of one row of the arrays between the steps.
+
+    summed_bytes: of matrices to which each range adds
+    """
+    least = LEAST_SUM_TILE if summed_bytes > TILE_BYTES else LEAST_TILE if has_products else 1
+    rows = max(TILE_BYTES // max(row_bytes, 1), least)
     return min(extent, max(rows // ROUND_TILE * ROUND_TILE, 1))
 
 
@@ -74,7 +83,8 @@ def strands_of(extent: int, work: float, unit: int, private_bytes: int) -> tuple
     """How many strands, and how many iterations each has; all but the last are whole multiples of `unit`."""
     most = min(MOST_STRANDS, int(work // STRAND_NS))
     if private_bytes:
-        most = min(most, 1 + COPY_BYTES // private_bytes)
+        most = min(most, 1 + int(COPY_SHARE * work / (COPY_NS * private_bytes)))
+        most = min(most, max(1 + COPY_BYTES // private_bytes, MOST_COPIES))
     units = -(-extent // unit)
     if most <= 1 or units <= 1:
         return 1, extent

@@ -213,6 +213,8 @@ class Executable:
         """The machine code of a printed program, and where it came from."""
         if self.program.regions and text.language == "llvm":
             threads.provide((threads.SYMBOL,), self.config)
+        if self.program.products:
+            threads.provide_hold(self.config)
         return get_program(text.text, self.config, text.language)
 
     def print(self, layout: tuple[int, ...] | None = None, printer: str = "numba") -> ProgramText:

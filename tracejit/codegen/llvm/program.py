@@ -19,6 +19,7 @@ from tracejit.codegen.symbols import Symbols
 from tracejit.codegen.table import KernelText, ProgramText, Slot, arrange, places_of
 
 PARALLEL = "tj_parallel"  # `void (ptr task, ptr context, i64 tasks, i64 threads)` of the runtime
+HOLD, RELEASE = "tj_hold_blas", "tj_release_blas"  # `void ()`: between them BLAS has one thread
 
 
 def print_program(
@@ -43,6 +44,9 @@ def print_program(
     entry = printer.text(segments)
     if any(segment.regions for segment in segments):
         module.declare(PARALLEL, f"void @{PARALLEL}(ptr, ptr, i64, i64)")
+    if any(segment.products for segment in segments):
+        module.declare(HOLD, f"void @{HOLD}()")
+        module.declare(RELEASE, f"void @{RELEASE}()")
     text = module.text(functions, entry)
     return ProgramText("llvm", text, tuple(slots), dynamic, tuple(symbols.constants), tuple(symbols.checks))
 
@@ -120,6 +124,8 @@ class _Printer:
         body.put(f"switch i64 {number}, label %done [ {cases} ]")
         for segment in segments:
             body.label(f"segment{segment.number}")
+            if segment.products:
+                body.put(f"call void @{HOLD}()")
             for step in segment.steps:
                 if isinstance(step, Region):
                     self.run_region(body, step)
@@ -127,6 +133,8 @@ class _Printer:
                     body.call_kernel(step)
                 else:
                     body.multiply(step)
+            if segment.products:
+                body.put(f"call void @{RELEASE}()")
             body.put("br label %done")
         body.label("done")
         body.put("ret void")

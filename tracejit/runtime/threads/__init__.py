@@ -3,6 +3,7 @@
 A program that declares it is loaded after `provide`; README.md has the contract and the protocol.
 """
 
+from tracejit.runtime.threads.blas import provide_hold
 from tracejit.runtime.threads.default import check_threads, get_threads, most_threads, set_threads
 from tracejit.runtime.threads.pool import SYMBOL, pool_size, provide
 from tracejit.runtime.threads.processors import available_threads
@@ -15,5 +16,6 @@ __all__ = [
     "most_threads",
     "pool_size",
     "provide",
+    "provide_hold",
     "set_threads",
 ]

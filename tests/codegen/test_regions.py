@@ -1,0 +1,267 @@
+"""Regions: however a loop is cut, and whoever runs the parts, results are the same and memory is small."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tracejit as tj
+from tests.golden_programs import PROGRAMS
+from tests.schedule.random_graphs import Program, check_same, random_program
+from tracejit.api.record import record_call
+from tracejit.codegen import work
+from tracejit.codegen.program import build_program
+from tracejit.codegen.ranges import Ranged
+from tracejit.codegen.regions import Choices, RangedProduct
+from tracejit.compile import run_stages
+from tracejit.config import Config
+from tracejit.ir import evaluate
+from tracejit.ops.reading import read_graph
+from tracejit.passes import optimize
+from tracejit.runtime import blas
+from tracejit.schedule.fusion import schedule_graph
+
+SEEDS = st.integers(0, 2**40)
+law = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=40,
+    deadline=None,
+)
+
+
+@pytest.fixture
+def many_strands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loops of a few iterations are cut, as large ones are."""
+    monkeypatch.setattr(work, "STRAND_NS", 1e-6)
+    monkeypatch.setattr(work, "BLOCK_ELEMENTS", 3)
+
+
+def bits(results: list[Any]) -> list[bytes]:
+    return [np.asarray(x).tobytes() for x in results]
+
+
+def program_of(seed: int) -> Program | None:
+    rng = np.random.default_rng(seed)
+    return random_program(lambda n: int(rng.integers(n)), gradient=seed % 2 == 0, steps=12)
+
+
+@pytest.mark.usefixtures("many_strands")
+@law
+@given(SEEDS)
+def test_results_do_not_depend_on_how_loops_are_cut(seed: int) -> None:
+    program = program_of(seed)
+    if program is None or not program.is_tame:
+        return
+    expected = evaluate(program.graph, program.arrays)
+    for tile, limit in ((0, 4), (None, 0), (1, 1), (2, 0)):
+        config = Config(cache_dir=None, tile=tile, threads=1, literal_limit=limit)
+        check_same(program, run_stages(program.graph, True, config).executable(program.arrays), expected)
+
+
+@pytest.mark.usefixtures("many_strands")
+@law
+@given(SEEDS)
+def test_results_are_the_same_bits_for_any_number_of_threads(seed: int) -> None:
+    program = program_of(seed)
+    if program is None or not program.is_tame:
+        return
+    found: set[tuple[bytes, ...]] = set()
+    for threads in (1, 2, 3, 8):
+        config = Config(cache_dir=None, threads=threads, literal_limit=0)
+        executable = run_stages(program.graph, True, config).executable
+        found |= {tuple(bits(executable(program.arrays))) for _ in range(3)}
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.usefixtures("many_strands")
+def test_known_programs_are_the_same_bits_for_any_number_of_threads(name: str) -> None:
+    function, arguments = PROGRAMS[name]
+    found: set[tuple[bytes, ...]] = set()
+    record = record_call(function, arguments, {})
+    arrays = [np.asarray(a) for a in record.arrays]
+    for threads in (1, 2, 3, 8):
+        executable = run_stages(record.graph, record.fuse, threads=threads).executable
+        found |= {tuple(bits(executable(arrays))) for _ in range(5)}
+    assert len(found) == 1
+
+
+# --- what is cut, and how ---------------------------------------------------------------------------------
+
+
+def made(text: str, **choices: Any) -> Any:
+    graph = optimize(read_graph(text))
+    return build_program(schedule_graph(graph), Choices(ranges=True, **choices))
+
+
+SUM = """
+def f(v0: 'f64[1000000]'):
+    v1: 'f64[1000000]' = tanh(v0)
+    v2: 'f64' = reduce_sum(v1, axes=(0,))
+    return (v2,)
+"""
+
+
+def test_a_long_loop_is_cut_by_its_size_and_not_by_the_threads_there_are() -> None:
+    cuts = set()
+    for threads in (1, 2, 64):
+        (region,) = made(SUM, threads=threads, most_threads=threads).regions.values()
+        cuts.add((region.strands, region.chunk, region.tile, tuple(region.blocks.values())))
+        assert region.workers == min(threads, region.strands)
+    ((strands, chunk, _, (block,)),) = cuts
+    assert 1 < strands <= work.MOST_STRANDS and (strands - 1) * chunk < 1_000_000 <= strands * chunk
+    assert chunk % block == 0
+
+
+def test_a_short_loop_is_one_strand() -> None:
+    (region,) = made(SUM.replace("1000000", "1000")).regions.values()
+    assert (region.strands, region.chunk) == (1, 1000)
+
+
+def test_columns_summed_by_rows_have_copies_for_all_strands_but_the_first() -> None:
+    program = made("""
+def f(v0: 'f64[100000,30]'):
+    v1: 'f64[100000,30]' = exp(v0)
+    v2: 'f64[30]' = reduce_sum(v1, axes=(0,))
+    return (v2,)
+""")
+    (region,) = program.regions.values()
+    (step,) = region.steps
+    assert isinstance(step, Ranged) and len(step.private) == 1
+    (copies,) = region.copies.values()
+    assert copies.shape == ((region.strands - 1) * 256,)  # 30 numbers on whole cache lines
+
+
+def test_copies_of_large_arrays_are_few() -> None:
+    (region,) = made("""
+def f(v0: 'f64[1000,1000000]'):
+    v1: 'f64[1000,1000000]' = exp(v0)
+    v2: 'f64[1000000]' = reduce_sum(v1, axes=(0,))
+    return (v2,)
+""").regions.values()
+    assert region.strands == work.MOST_COPIES
+
+
+NETWORK = """
+def f(v0: 'f64[{n},64]', v1: 'f64[64,128]', v2: 'f64[128,10]'):
+    v3: 'f64[{n},128]' = dot_general(v0, v1, batch=((), ()), contract=((1,), (0,)))
+    v4: 'f64[{n},128]' = tanh(v3)
+    v5: 'f64[{n},10]' = dot_general(v4, v2, batch=((), ()), contract=((1,), (0,)))
+    v6: 'f64[{n},10]' = exp(v5)
+    v7: 'f64[128,10]' = dot_general(v4, v6, batch=((), ()), contract=((0,), (0,)))
+    v8: 'f64' = reduce_sum(v6, axes=(0, 1))
+    return (v7, v8)
+"""
+
+
+def test_layers_of_a_network_share_tiles_of_rows() -> None:
+    program = made(NETWORK.format(n=4096), products=True)
+    (region,) = program.regions.values()
+    assert [type(s) for s in region.steps].count(RangedProduct) == 3
+    assert len(region.steps) == 5 and program.is_native
+    assert [b.shape for b in region.tiles] == [(4096, 128), (4096, 128), (4096, 10), (4096, 10)]
+    assert region.tile < 1000 and region.area_bytes <= 2 * work.TILE_BYTES
+
+
+def test_the_memory_of_a_network_does_not_grow_with_the_batch() -> None:
+    sizes = [made(NETWORK.format(n=n), products=True, threads=1).workspace for n in (1024, 65536, 2**22)]
+    assert sizes[2] <= sizes[1] <= sizes[0] + 64 * 64 + work.COPY_BYTES
+
+
+def test_a_result_that_the_next_step_needs_whole_ends_a_region() -> None:
+    program = made(
+        """
+def f(v0: 'f64[200,200]', v1: 'f64[200,200]'):
+    v2: 'f64[200,200]' = dot_general(v0, v1, batch=((), ()), contract=((1,), (0,)))
+    v3: 'f64[200,200]' = dot_general(v2, v2, batch=((), ()), contract=((1,), (0,)))
+    return (v3,)
+""",
+        products=True,
+    )
+    assert [len(r.steps) for r in program.regions.values()] == [1, 1]
+
+
+def test_no_tiles_where_none_are_wanted() -> None:
+    program = made(NETWORK.format(n=4096), products=True, join=False)
+    assert all(len(r.steps) == 1 and not r.tiles for r in program.regions.values())
+
+
+# --- what users see ---------------------------------------------------------------------------------------
+
+
+def network(params: Any, x: Any, y: Any) -> Any:
+    (w1, b1), (w2, b2) = params
+    return np.mean((np.tanh(x @ w1 + b1) @ w2 + b2 - y) ** 2)
+
+
+def network_arguments(rng: np.random.Generator, rows: int) -> tuple[Any, ...]:
+    shapes = ((20, 30), (30,), (30, 5), (5,))
+    w1, b1, w2, b2 = (rng.standard_normal(s) for s in shapes)
+    return [(w1, b1), (w2, b2)], rng.standard_normal((rows, 20)), rng.standard_normal((rows, 5))
+
+
+@pytest.mark.skipif(not blas.is_available(), reason="needs SciPy's BLAS")
+@pytest.mark.parametrize("rows", [5, 63, 64, 65, 1000, 5000])
+def test_a_network_in_tiles_has_the_gradients_of_one_without(rows: int, rng: np.random.Generator) -> None:
+    params, x, y = network_arguments(rng, rows)
+    value, grads = tj.grad_jit(network)(params, x, y)
+    expected, unfused = tj.grad_jit(network, fuse=False)(params, x, y)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    for a, b in zip(itertools.chain(*grads), itertools.chain(*unfused), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13)
+
+
+def test_wrong_numbers_of_threads_are_refused() -> None:
+    for threads in (0, -1, 1.5, True, "2"):
+        with pytest.raises(tj.ArgumentError, match="threads must be a whole number of 1 or more, got"):
+            tj.grad_jit(network, threads=threads)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(tj.ArgumentError, match="set_threads: threads must be"):
+            tj.set_threads(threads)  # pyright: ignore[reportArgumentType]
+
+
+def test_the_process_number_of_threads_changes_for_functions_that_exist(rng: np.random.Generator) -> None:
+    f, x = tj.jit(lambda x: np.sum(np.exp(x))), rng.standard_normal(300_000)
+    results = {f(x).tobytes()}
+    before = tj.set_threads(1)
+    try:
+        for threads in (1, 2, 5):
+            tj.set_threads(threads)
+            assert tj.get_threads() == threads
+            results.add(f(x).tobytes())
+    finally:
+        tj.set_threads(before)
+    assert tj.get_threads() == before and len(results) == 1
+
+
+# --- exactness --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("kind", ["positive", "of both signs"])
+def test_long_sums_are_as_exact_as_numpys_by_pairs(dtype: str, kind: str) -> None:
+    rng = np.random.default_rng(3)
+    total = tj.jit(lambda x: np.sum(x))
+    theirs: list[float] = []
+    ours: list[float] = []
+    for _ in range(4):
+        x = rng.random(10_000_000) if kind == "positive" else rng.standard_normal(10_000_000)
+        x = x.astype(dtype)
+        exact = math.fsum(x)
+        theirs.append(float(np.sum(x)) - exact)
+        ours.append(float(total(x)) - exact)
+    assert np.linalg.norm(ours) <= 4 * np.linalg.norm(theirs)
+
+
+def test_columns_sums_are_as_exact_as_numpys() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.random((1_000_000, 3))
+    exact = np.sum(x.astype(np.longdouble), axis=0)
+    ours = np.abs(tj.jit(lambda x: np.sum(x, axis=0))(x) - exact)
+    theirs = np.abs(np.sum(x, axis=0) - exact)
+    assert np.all(ours <= 4 * np.maximum(theirs, np.spacing(np.float64(exact))))
