@@ -22,7 +22,7 @@ PACKAGE = "tracejit"
 # From the bottom to the top. Modules of one row are siblings and do not import one another.
 LAYERS: list[tuple[str, ...]] = [
     ("errors",),
-    ("config", "pytree", "progress"),
+    ("config", "costs", "pytree", "progress"),
     ("ir",),
     ("ops",),
     ("frontend", "transforms", "passes"),

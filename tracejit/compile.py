@@ -53,9 +53,9 @@ def run_stages(
     config = replace(config, fuse=config.fuse and fuse, threads=threads or config.threads)
     times = [time.perf_counter()]
     # Unfused, every intermediate array exists once: views must not be pushed into repeated work.
-    optimized = optimize(graph) if config.fuse else simplify_graph(graph)
+    optimized = optimize(graph, choices=config.choices) if config.fuse else simplify_graph(graph)
     times.append(time.perf_counter())
-    schedule = schedule_graph(optimized, fuse=config.fuse)
+    schedule = schedule_graph(optimized, config.fuse, config.choices)
     times.append(time.perf_counter())
     program = build_program(schedule, choose(schedule, config))
     times.append(time.perf_counter())

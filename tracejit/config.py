@@ -5,11 +5,66 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from tracejit.errors import ArgumentError
+
+
+def _one_of(*words: str) -> Any:
+    """A choice: its words, the first of which is the default and leaves it to the cost table."""
+    return field(default=words[0], metadata={"words": words})
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the cost table (`costs.py`) decides, case by case, where a field says "auto".
+
+    Any other word forces one answer everywhere: results stay the same up to rounding, only time and memory
+    change. `autotune` measures such programs, tests force each in turn, and `TRACEJIT_RECOMPUTE=store` (the
+    name of a field in capitals) forces one from outside.
+
+    >>> Choices(recompute="store").words("recompute")
+    ('auto', 'store', 'recompute')
+    """
+
+    recompute: Literal["auto", "store", "recompute"] = _one_of("auto", "store", "recompute")
+    """A result that other kernels need: stored by the one that makes it, or computed again by each reader."""
+
+    repeat: Literal["auto", "store", "recompute"] = _one_of("auto", "store", "recompute")
+    """A value that a later pass over a row needs: kept in a scratch row, or computed again."""
+
+    products: Literal["auto", "library", "loop"] = _one_of("auto", "library", "loop")
+    """A matrix product: a call of BLAS, or a loop that fuses with its surroundings."""
+
+    def __post_init__(self) -> None:
+        for name in self.names():
+            if getattr(self, name) not in self.words(name):
+                wanted = ", ".join(map(repr, self.words(name)))
+                raise ArgumentError(f"{name}={getattr(self, name)!r} is none of {wanted}")
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """What can be chosen."""
+        return tuple(f.name for f in fields(cls))
+
+    @classmethod
+    def words(cls, name: str) -> tuple[str, ...]:
+        """The answers that a choice may have, "auto" first."""
+        return next(f.metadata["words"] for f in fields(cls) if f.name == name)
+
+    def __str__(self) -> str:
+        """Those that are forced.
+
+        >>> print(Choices(products="loop"), Choices())
+        products=loop auto
+        """
+        forced = [f"{n}={getattr(self, n)}" for n in self.names() if getattr(self, n) != self.words(n)[0]]
+        return ", ".join(forced) or "auto"
+
+
+AUTO = Choices()
 
 
 @dataclass(frozen=True)
@@ -47,12 +102,16 @@ class Config:
     tile: int | None = None
     """Rows that go through a region's steps together; None chooses by size, 0 runs every step by itself."""
 
+    choices: Choices = AUTO
+    """What is forced of that which the cost table decides."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
         """The defaults, changed by `TRACEJIT_CACHE_DIR` (empty: memory only), `TRACEJIT_CACHE_LIMIT` (bytes)
         `TRACEJIT_FUSE` (0 runs every function unfused), `TRACEJIT_PRINTER` ("numba" compiles the readable
-        source), `TRACEJIT_ENTRY` ("python" serves every call by Python) and `TRACEJIT_TILE` (rows that
-        run through several steps together; 0: none). `TRACEJIT_THREADS` is read by `threads_of_environment`.
+        source), `TRACEJIT_ENTRY` ("python" serves every call by Python), `TRACEJIT_TILE` (rows that run
+        through several steps together; 0: none), and a variable for each of `Choices`. `TRACEJIT_THREADS` is
+        read by `threads_of_environment`.
 
         >>> Config.from_environment({"TRACEJIT_CACHE_DIR": "", "TRACEJIT_FUSE": "0"}).fuse
         False
@@ -66,6 +125,9 @@ class Config:
             printer=_choice(variables, "TRACEJIT_PRINTER", "llvm", "numba"),
             entry=_choice(variables, "TRACEJIT_ENTRY", "native", "python"),
             tile=_count(variables, "TRACEJIT_TILE", 0),
+            choices=Choices(
+                **{n: _choice(variables, f"TRACEJIT_{n.upper()}", *Choices.words(n)) for n in Choices.names()}
+            ),
         )
 
 
@@ -78,11 +140,13 @@ def threads_of_environment(environment: Mapping[str, str] | None = None) -> int 
     return _count(os.environ if environment is None else environment, "TRACEJIT_THREADS", 1)
 
 
-def _choice(variables: Mapping[str, str], name: str, default: str, other: str) -> Any:
-    """One of two words; the first where the variable is not set."""
-    chosen = variables.get(name, default)
-    if chosen not in (default, other):
-        raise ArgumentError(f"{name}={chosen!r} is neither {default!r} nor {other!r}")
+def _choice(variables: Mapping[str, str], name: str, *words: str) -> Any:
+    """One of some words; the first where the variable is not set."""
+    chosen = variables.get(name, words[0])
+    if chosen not in words:
+        *others, last = map(repr, words)
+        none = f"neither {others[0]}" if len(others) == 1 else f"none of {', '.join(others)}"
+        raise ArgumentError(f"{name}={chosen!r} is {none} nor {last}")
     return chosen
 
 

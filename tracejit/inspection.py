@@ -161,10 +161,11 @@ def inspect_record(record: Record) -> Inspection:
 
 def _count_passes(graph: Graph, stages: Stages) -> tuple[tuple[str, int, int], ...]:
     """Run the passes once more, one by one."""
-    from tracejit.passes import PIPELINE, simplify_graph
+    from tracejit.passes import passes_for, simplify_graph
 
     found: list[tuple[str, int, int]] = []
-    for step in PIPELINE if stages.executable.config.fuse else (simplify_graph,):
+    config = stages.executable.config
+    for step in passes_for(config.choices) if config.fuse else (simplify_graph,):
         before, graph = len(graph.eqns), step(graph)
         found.append((step.__name__, before, len(graph.eqns)))
     return tuple(found)

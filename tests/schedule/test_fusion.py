@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from tracejit.config import AUTO, Choices
 from tracejit.ir import Var
 from tracejit.ops.reading import read_graph
 from tracejit.schedule import fusion
 from tracejit.schedule.fusion import KernelStep, LibraryStep, Schedule, schedule_graph
 
 
-def schedule_of(text: str, fuse: bool = True) -> Schedule:
-    return schedule_graph(read_graph(text), fuse=fuse)
+def schedule_of(text: str, fuse: bool = True, choices: Choices = AUTO) -> Schedule:
+    return schedule_graph(read_graph(text), fuse, choices)
 
 
 def names(schedule: Schedule) -> list[list[str]]:
@@ -126,9 +127,24 @@ def test_nothing_is_computed_again_that_an_output_needs_anyway() -> None:
     assert names(schedule_of(text))[1] == ["divide"]
 
 
-def test_the_cost_table_decides_what_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fusion, "RECOMPUTE_COST", 0)
-    assert names(schedule_of(CHEAP.format(name="negative")))[1] == ["divide"]
+def test_either_answer_can_be_forced() -> None:
+    text = CHEAP.format(name="negative")
+    assert names(schedule_of(text, choices=Choices(recompute="store")))[1] == ["divide"]
+    dear = CHEAP.format(name="exp")
+    assert names(schedule_of(dear, choices=Choices(recompute="recompute")))[1] == ["exp", "divide"]
+
+
+def test_arrays_that_leave_the_caches_are_worth_more_work() -> None:
+    text = CHEAP.format(name="negative").replace(
+        "v1: 'f64[20]' = negative(v0)",
+        """v5: 'f64[20]' = negative(v0)
+    v6: 'f64[20]' = add(v5, v5)
+    v1: 'f64[20]' = multiply(v6, v5)""",
+    )
+    work = ["negative", "add", "multiply"]
+    assert names(schedule_of(text))[1] == ["divide"]
+    large = text.replace("[20]", "[20000000]").replace("(20,)", "(20000000,)")
+    assert names(schedule_of(large))[1] == [*work, "divide"]
 
 
 def test_long_bodies_are_split(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ kept in a scratch row otherwise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -32,14 +33,17 @@ from tracejit.codegen.loops import (
     walk,
 )
 from tracejit.codegen.scalars import BOOL, ScalarLanguage
+from tracejit.config import AUTO, Choices
+from tracejit.costs import COSTS
 from tracejit.ir import Atom, Const, Eqn, Kind, Var
 from tracejit.ops.core import reshape_p
+from tracejit.schedule import cost
 from tracejit.schedule.access import axis_map, full_index, is_virtual
 from tracejit.schedule.fusion import KernelStep
 from tracejit.schedule.group import is_scatter, operand_axes
 from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, strongest
 
-REPEAT_COST = 4  # an element's work that is cheaper to repeat in a later pass than to keep in a scratch row
+FORCED = 60.0  # nanoseconds an element that are spent on repeated work where it is asked for
 INT = np.dtype(np.int64)
 
 
@@ -56,8 +60,14 @@ class Lowering:
     """Builds the kernel of one step."""
 
     def __init__(
-        self, step: KernelStep, definitions: Mapping[Var, Eqn], name: str, buffers: dict[Var, Buffer]
+        self,
+        step: KernelStep,
+        definitions: Mapping[Var, Eqn],
+        name: str,
+        buffers: dict[Var, Buffer],
+        choices: Choices = AUTO,
     ) -> None:
+        self.choices = choices
         self.group = step.group
         self.order = step.order
         self.stored = step.stored
@@ -322,7 +332,7 @@ class Lowering:
         if var in self.scratch:
             return self.from_scratch(var)
         eqn = self.in_group[var]
-        if self.repeat_cost(var) <= REPEAT_COST:
+        if self.is_repeated(var):
             outer, self.eqn = self.eqn, eqn
             scalar = self.elementwise(eqn)
             self.eqn = outer
@@ -331,18 +341,30 @@ class Lowering:
             return scalar
         return self.from_scratch(var)
 
-    def repeat_cost(self, var: Var) -> int:
+    def is_repeated(self, var: Var) -> bool:
+        """Is an element computed again in a later pass, rather than kept in a scratch row?"""
+        if self.choices.repeat == "store":
+            return False
+        spare = FORCED
+        if self.choices.repeat == "auto":
+            row = math.prod(self.group.extents[a] for a in self.result_paths[var][1:])
+            size = var.type.dtype.itemsize
+            spare = 2 * COSTS.moving(size, row * size)
+        return self.repeating(var, spare) <= spare
+
+    def repeating(self, var: Var, spare: float) -> float:
+        """Nanoseconds to compute an element from what is at hand; infinite where arithmetic is not all."""
         if var in self.scalars or var in self.stored or var in self.scratch:
             return 0
         eqn = self.in_group[var]
         if eqn.primitive.kind is not Kind.ELEMENTWISE:
-            return REPEAT_COST + 1
-        cost = eqn.primitive.cost
+            return math.inf
+        price = cost.arithmetic(eqn)
         for operand in self.operands[var]:
-            cost += self.repeat_cost(operand)
-            if cost > REPEAT_COST:
+            if price > spare:
                 break
-        return cost
+            price += self.repeating(operand, spare - price)
+        return price
 
     def from_scratch(self, var: Var) -> Scalar:
         """Load from a row that the earlier pass is made to fill; all passes share the outermost loop."""

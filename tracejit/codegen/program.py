@@ -162,7 +162,7 @@ def _lower(schedule: Schedule, buffers: dict[Var, Buffer], choices: Choices) -> 
                 made.append(LibraryCall(step.eqn))
                 continue
         else:
-            found = Lowering(step, definitions, f"kernel_{count}", buffers).run()
+            found = Lowering(step, definitions, f"kernel_{count}", buffers, schedule.choices).run()
             count += 1
         if not made or isinstance(made[-1], LibraryCall):
             made.append([])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from tracejit.ir import ArrayType, Atom, Graph, Primitive, building
 from tracejit.ops import core
@@ -22,9 +23,10 @@ SMALL_RESULT = 16
 SMALL_MATRIX = 512
 
 
-def lower_contractions(graph: Graph) -> Graph:
+def lower_contractions(graph: Graph, products: str = "auto") -> Graph:
     """Turn small contractions (`is_small_contraction`) into a product and a sum; the others take up permutes.
 
+    products: "loop" turns all of them, "library" none
     Before and after:
 
     >>> from tracejit.ir import format_graph
@@ -44,7 +46,7 @@ def lower_contractions(graph: Graph) -> Graph:
         v6: 'f64[900,40]' = dot_general(v0, v2, batch=((), ()), contract=((1,), (0,)))
         return (v5, v6)
     """
-    return rewrite_to_end(graph, _CONTRACTIONS)
+    return rewrite_to_end(graph, _CONTRACTIONS[products])
 
 
 def is_small_contraction(a: ArrayType, b: ArrayType, contract: AxisPairs, batch: AxisPairs) -> bool:
@@ -78,8 +80,13 @@ def _lower(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) ->
     contract, batch = params["contract"], params["batch"]
     if not is_small_contraction(x.type, y.type, contract, batch):
         return None
+    return _as_loop(b, primitive, inputs, params)
+
+
+def _as_loop(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
+    x, y = inputs
     with building(b):
-        result = lower_contraction(Value(b, x), Value(b, y), contract, batch)
+        result = lower_contraction(Value(b, x), Value(b, y), params["contract"], params["batch"])
     return result.atom
 
 
@@ -121,4 +128,8 @@ def _swap(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> 
     return b.emit(_DOT, (y, x), {"contract": contract[::-1], "batch": batch[::-1]})
 
 
-_CONTRACTIONS = Rules({_DOT: (_fold_permutes, _lower), core.permute_p: (_swap,)}) | VIEWS
+def _rules(*lowering: Any) -> Rules:
+    return Rules({_DOT: (_fold_permutes, *lowering), core.permute_p: (_swap,)}) | VIEWS
+
+
+_CONTRACTIONS = {"auto": _rules(_lower), "loop": _rules(_as_loop), "library": _rules()}

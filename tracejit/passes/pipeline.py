@@ -13,8 +13,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
+from tracejit.config import AUTO, Choices
 from tracejit.ir import Eqn, Graph, Kind, verify
 from tracejit.passes.cse import eliminate_common
 from tracejit.passes.dce import eliminate_dead
@@ -48,10 +50,19 @@ PIPELINE: tuple[Pass, ...] = (
 _CHEAP_RULES = FOLDING | SIMPLIFICATION
 
 
-def optimize(graph: Graph, verify_each: bool = False) -> Graph:
+def passes_for(choices: Choices) -> tuple[Pass, ...]:
+    """PIPELINE, its passes told what is chosen of that which they decide."""
+    return tuple(_choosing(choices) if step is lower_contractions else step for step in PIPELINE)
+
+
+def _choosing(choices: Choices) -> Pass:
+    return functools.wraps(lower_contractions)(lambda graph: lower_contractions(graph, choices.products))
+
+
+def optimize(graph: Graph, verify_each: bool = False, choices: Choices = AUTO) -> Graph:
     """`graph` through PIPELINE, subgraphs first; `verify_each` checks the graph after every pass."""
-    graph = map_subgraphs(graph, lambda inner: optimize(inner, verify_each))
-    for step in PIPELINE:
+    graph = map_subgraphs(graph, lambda inner: optimize(inner, verify_each, choices))
+    for step in passes_for(choices):
         graph = step(graph)
         if verify_each:
             verify(graph, step.__name__)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tracejit.config import AUTO, Choices
 from tracejit.errors import InternalError
 from tracejit.ir import Eqn, Graph, Kind, Var
 from tracejit.passes.rewriting import drop_dead
+from tracejit.schedule import cost
 from tracejit.schedule.access import is_virtual, reaches
 from tracejit.schedule.group import Group, extend, loop_order, merge, single
 from tracejit.schedule.normalize import give_outputs_arrays
 
 MAX_EQUATIONS = 250  # a longer body spills registers and compiles slower than linearly
-RECOMPUTE_COST = 5  # additions an element that are cheaper than a store and a load
+LONGEST_CONE = 30  # equations that are looked at to compute one result again
 
 
 @dataclass(frozen=True)
@@ -38,18 +43,19 @@ Step = KernelStep | LibraryStep
 
 @dataclass(frozen=True)
 class Schedule:
-    """The normalised graph, who defines what, and the steps in order."""
+    """The normalised graph, who defines what, the steps in order, and what was forced of the choices."""
 
     graph: Graph
     definitions: Mapping[Var, Eqn]
     steps: tuple[Step, ...]
+    choices: Choices = AUTO
 
     @property
     def kernels(self) -> list[KernelStep]:
         return [s for s in self.steps if isinstance(s, KernelStep)]
 
 
-def schedule_graph(graph: Graph, fuse: bool = True) -> Schedule:
+def schedule_graph(graph: Graph, fuse: bool = True, choices: Choices = AUTO) -> Schedule:
     """Group the equations of `graph` into kernels and library calls; `fuse=False` gives each one its own."""
     graph = drop_dead(give_outputs_arrays(graph))
     definitions = {e.out: e for e in graph.eqns}
@@ -60,10 +66,10 @@ def schedule_graph(graph: Graph, fuse: bool = True) -> Schedule:
     if fuse:
         grouping.merge_siblings()
     needed = _stored_by_others(graph, grouping)
-    if fuse:
-        needed = _recompute(graph, grouping, needed)
+    if fuse and choices.recompute != "store":
+        needed = _recompute(graph, grouping, needed, is_forced=choices.recompute == "recompute")
     steps = tuple(_steps(grouping, needed))
-    return Schedule(graph, definitions, steps)
+    return Schedule(graph, definitions, steps, choices)
 
 
 def is_library(eqn: Eqn) -> bool:
@@ -80,6 +86,11 @@ class _Node:
 
     def __post_init__(self) -> None:
         self.last = max(self.group.eqns)
+
+    @functools.cached_property
+    def footprint(self) -> int:
+        """Bytes that the group touches, once it is complete."""
+        return cost.footprint(self.group)
 
 
 class _Grouping:
@@ -239,29 +250,42 @@ def _stored_by_others(graph: Graph, grouping: _Grouping) -> set[Var]:
     return needed
 
 
-def _recompute(graph: Graph, grouping: _Grouping, needed: set[Var]) -> set[Var]:
+def _recompute(graph: Graph, grouping: _Grouping, needed: set[Var], is_forced: bool) -> set[Var]:
     """Compute again, in each reader, results that cost less than their way through memory."""
     outputs = {r.base for a in graph.outputs for r in reaches(a, grouping.definitions)}
+    stored = Counter(grouping.owner[v] for v in needed if v in grouping.owner)
     for var in sorted(needed - outputs, key=lambda v: -v.serial):
         key = grouping.owner.get(var)
         if key is None or grouping.nodes[key].library is not None:
             continue
         readers = sorted(grouping.readers.get(var, ()))
-        replaced = [_with_cone(grouping, k, var, needed) for k in readers]
-        if readers and all(g is not None for g in replaced):
-            for k, group in zip(readers, replaced, strict=True):
-                assert group is not None
+        spare = math.inf
+        if not is_forced:
+            spare = sum(cost.moving(var, grouping.nodes[k].footprint) for k in (key, *readers))
+            if stored[key] == 1:  # no other result needs the kernel
+                spare += cost.alone(grouping.nodes[key].group)
+        replaced: dict[int, Group] = {}
+        for k in readers:
+            found = _with_cone(grouping, k, var, needed, spare)
+            if found is None:
+                break
+            replaced[k], price = found
+            spare -= price
+        if readers and len(replaced) == len(readers):
+            for k, group in replaced.items():
                 grouping.replace(k, group)
     return _stored_by_others(graph, grouping)
 
 
-def _with_cone(grouping: _Grouping, reader: int, var: Var, needed: set[Var]) -> Group | None:
-    """The reader's group with `var` computed inside it, when that is cheap and adds at most one array."""
+def _with_cone(
+    grouping: _Grouping, reader: int, var: Var, needed: set[Var], spare: float
+) -> tuple[Group, float] | None:
+    """The reader's group with `var` computed inside it, and what that costs; None if more than `spare`."""
     node = grouping.nodes[reader]
     if node.library is not None or len(node.group.eqns) > MAX_EQUATIONS // 2:
         return None
-    cone = _cheap_cone(grouping, node.group, var, needed)
-    if cone is None:
+    cone = _cone(grouping, node.group, var, needed, spare)
+    if cone is None or len(node.group.eqns) + len(cone) > MAX_EQUATIONS:
         return None
     group = node.group
     for eqn in cone:
@@ -269,22 +293,27 @@ def _with_cone(grouping: _Grouping, reader: int, var: Var, needed: set[Var]) -> 
         if merged is None or loop_order(merged, rank=False) is None:
             return None
         group = merged
-    before = {v for v, _ in node.group.external_reads()} - {var}
-    after = {v for v, _ in group.external_reads()}
-    return group if len(after - before) <= 1 else None
+    known = {v for v, _ in node.group.external_reads()}
+    added = {v for v, _ in group.external_reads()} - known
+    price = sum(cost.computing(e, group) for e in cone)
+    price += sum(cost.moving(v, node.footprint) for v in added)
+    return (group, price) if price <= spare else None
 
 
-def _cheap_cone(grouping: _Grouping, group: Group, var: Var, needed: set[Var]) -> list[Eqn] | None:
+def _cone(grouping: _Grouping, group: Group, var: Var, needed: set[Var], spare: float) -> list[Eqn] | None:
     """The equations that make `var` from stored arrays and what `group` has, readers first; None if dear."""
     cone: list[Eqn] = []
-    cost, waiting = 0, [var]
+    seen, waiting = set[Var](), [var]
     while waiting:
         current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
         eqn = grouping.definitions[current]
         if eqn.primitive.kind is not Kind.ELEMENTWISE or grouping.nodes[grouping.owner[current]].library:
             return None
-        cost += eqn.primitive.cost
-        if cost > RECOMPUTE_COST:
+        spare -= cost.arithmetic(eqn) * eqn.out.type.size
+        if spare < 0 or len(cone) == LONGEST_CONE:
             return None
         cone.append(eqn)
         below = {r.base for a in eqn.inputs for r in reaches(a, grouping.definitions)}

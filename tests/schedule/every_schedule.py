@@ -1,0 +1,98 @@
+"""Random programs run with every schedule that there is, each forced in turn: all agree with the evaluator.
+
+`python -m tests.schedule.every_schedule 5000` takes so many programs, in as many processes as there are
+processors to use; the tests of CI take some dozens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tests.schedule.random_graphs import Program, check_same, random_program
+from tracejit.compile import run_stages
+from tracejit.config import Choices, Config
+from tracejit.ir import evaluate
+
+# Settings besides `Choices` that change how a program runs and not what it computes, each with the values
+# that it is forced to. A new one joins here; a new field of `Choices` joins by itself.
+SETTINGS: dict[str, tuple[Any, ...]] = {"fuse": (False,), "literal_limit": (0,)}
+
+
+def every_schedule() -> dict[str, Config]:
+    """By name: the schedule of the cost table, each setting and each choice forced, and all at once."""
+    auto = Config(cache_dir=None)
+    found = {"auto": auto}
+    for name, values in SETTINGS.items():
+        found |= {f"{name}={value}": replace(auto, **{name: value}) for value in values}
+    words = {name: Choices.words(name)[1:] for name in Choices.names()}
+    forced = [Choices(**{name: word}) for name, options in words.items() for word in options]
+    longest = max(map(len, words.values()))
+    forced += [Choices(**{name: o[k % len(o)] for name, o in words.items()}) for k in range(longest)]
+    return found | {str(choices): replace(auto, choices=choices) for choices in forced}
+
+
+def program_of(seed: int, gradient: bool, steps: int = 20) -> Program | None:
+    rng = np.random.default_rng(seed)
+    return random_program(lambda n: int(rng.integers(n)), gradient=gradient, steps=steps)
+
+
+def check_schedules(program: Program | None, configs: Sequence[Config]) -> bool:
+    """Every schedule gives what the evaluator gives, and writes into no argument; False: not compared."""
+    if program is None or not program.is_tame:
+        return False
+    before = [a.copy() for a in program.arrays]
+    expected = evaluate(program.graph, program.arrays)
+    for config in configs:
+        executable = run_stages(program.graph, config=config).executable
+        check_same(program, executable(program.arrays), expected)
+    for array, copy in zip(program.arrays, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+    return True
+
+
+def check_seed(seed: int) -> bool:
+    """Half of the programs are gradients."""
+    configs = tuple(every_schedule().values())
+    return check_schedules(program_of(seed, gradient=seed % 2 == 1, steps=12), configs)
+
+
+def _outcome(seed: int) -> str | bool:
+    try:
+        return check_seed(seed)
+    except Exception as error:
+        return f"seed {seed}: {type(error).__name__}: {error}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check random programs until so many were compared; print those that differ. Returns 1 if any does."""
+    parser = argparse.ArgumentParser(prog="python -m tests.schedule.every_schedule", description=__doc__)
+    parser.add_argument("programs", type=int, nargs="?", default=5000)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args(arguments)
+    compared = failures = 0
+    with ProcessPoolExecutor(options.processes) as pool:
+        for start in itertools.count(options.first_seed, 200):
+            for outcome in pool.map(_outcome, range(start, start + 200), chunksize=10):
+                if isinstance(outcome, str):
+                    failures += 1
+                    print(outcome)
+                compared += outcome is True
+            print(f"{compared} programs, {failures} failures", flush=True)
+            if compared >= options.programs:
+                break
+    print(f"{compared} programs in {len(every_schedule())} schedules each: {failures} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
