@@ -159,3 +159,15 @@ def test_sums_of_columns_stay_in_registers_until_the_loop_is_done(rng: np.random
     compiled(lambda x, y: np.sum(np.exp(x)[:, None] * y, axis=0), x, y).check()
     compiled(lambda x, y: np.max(np.tanh(x)[:, None] * y, axis=0), x, y).check()
     compiled(lambda x, y: np.prod(np.tanh(x)[:, None] + y, axis=0), x[:9], y).check()
+
+
+def test_a_product_that_is_used_at_once_runs_along_its_columns_and_not_in_blocks(
+    rng: np.random.Generator,
+) -> None:
+    program = compiled(lambda x, w: np.tanh(x @ w), rng.standard_normal((30, 8)), rng.standard_normal((8, 8)))
+    (kernel,) = program.executable.program.kernels
+    plan = plan_vectors(kernel, {}, 8, 4)
+    _, columns, products = (s for s in walk(kernel.body) if isinstance(s, Loop))
+    assert (plan.blocks, plan.loops) == (frozenset(), {id(columns)})
+    assert products in columns.body
+    program.check()

@@ -129,6 +129,7 @@ class _Planner:
         if self.is_legal(loop, depth):
             vector = self.vector_cost(loop)
             if vector < best:
+                self.blocks.discard(id(loop))
                 return vector, {id(loop)}
         return best, chosen
 
