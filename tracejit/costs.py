@@ -11,6 +11,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 WORD = 8  # bytes of the elements that the prices of arithmetic are for
+LANES = 8  # such elements that a vector has
+SUMS_IN_REGISTERS = 64  # of a product whose sums all run at once
+CLEAR = 0.9  # an answer that changes where work is done must promise at least this share of the other's time
+
+# Counts of instructions, where a loop's form is chosen without its sizes (`codegen/llvm/vectors.py`).
+NOMINAL_EXTENT = 64  # of a loop that is not literal
+REDUCTION_COST = 8  # of the lanes of one accumulator after the loop
+LOOP_COST = 4  # of a vector loop with its masked rest
+CROSSING_COST = 2  # of a number that goes from a vector to a row's loops, or back
+PROGRAM_COST, CALL_COST, DIVISION_COST = 15.0, 20.0, 4.0  # an elementary function, one of the C library's
+
+# Additions an element up to which a result that is read more often is computed again for a view of it, and by
+# how much zero padding may multiply the elements before costlier work stays on the small array.
+VIEW_WORK = 8
+PADDING = 2
+
+RELEASE_WORK = 50_000  # scalar operations of a call above which other threads may run meanwhile: some 10 us
 
 
 @dataclass(frozen=True)
@@ -26,8 +43,12 @@ class Costs:
     kernel: a kernel of a program
     step: passing from compiled code to Python and back, for a call that only NumPy can do
     product: a call of BLAS from compiled code
-    multiply_add: one multiplication and addition of a large product by BLAS
-    looped_multiply_add: the same in a loop whose operands are in registers or the nearest cache
+    multiply_add: one multiplication and addition of a large product, by BLAS or in a loop whose operands are
+        in the nearest cache
+    narrow_result, narrow_sum: by how much a call is slower where the result has few rows or columns, and
+        where few products are summed: in times its work at a size of 1, falling with the size's square
+    summed_in_float64: a multiplication of float32 and an addition to a float64, in such of float64
+    masked: a vector with idle lanes, in whole ones
     """
 
     addition: float = 0.06
@@ -45,7 +66,10 @@ class Costs:
     step: float = 3000.0
     product: float = 90.0
     multiply_add: float = 0.047
-    looped_multiply_add: float = 0.12
+    narrow_result: float = 20.0
+    narrow_sum: float = 12.0
+    summed_in_float64: float = 1.4
+    masked: float = 4.0
 
     def arithmetic(self, cost: int, itemsize: int = WORD) -> float:
         """An element's work of a primitive whose fact `cost` is given, in a dtype of `itemsize` bytes.
@@ -69,6 +93,39 @@ class Costs:
     def byte(self, footprint: float) -> float:
         """A byte that comes from, or goes to, the level of memory that holds `footprint` bytes."""
         return next(price for size, price in self.levels if footprint <= size)
+
+    def product_call(self, m: int, n: int, k: int, batches: int, itemsize: int = WORD) -> float:
+        """BLAS on `batches` products of m by k and k by n, and the result's way through memory.
+
+        >>> COSTS.product_call(4, 4, 4, 1) < 100 < COSTS.product_call(64, 64, 64, 1)
+        True
+        """
+        narrow = 1 + self.narrow_result / min(m, n) ** 2 + self.narrow_sum / k**2
+        through = 2 * itemsize * (self.byte(batches * m * n * itemsize) - self.levels[0][1])
+        each = self.product + m * n * k * self.multiply_add * narrow * itemsize / WORD
+        return batches * (each + m * n * through)
+
+    def product_loop(
+        self, m: int, n: int, k: int, batches: int, itemsize: int = WORD, read_once: bool = False
+    ) -> float:
+        """The same products by a loop whose lanes run along the columns; float32 is summed in float64.
+
+        read_once: both operands lie with k outermost (`X.T @ Y`), so that no column is read for each row
+        >>> COSTS.product_loop(1000, 8, 8, 1) < COSTS.product_call(1000, 8, 8, 1)
+        True
+        """
+        lanes = LANES * WORD // itemsize
+        whole, rest = divmod(n, lanes)
+        vectors = whole + (0 if not rest else 1 if n <= LANES // 2 else self.masked)
+        again = itemsize * max(
+            self.byte(k * n * itemsize) - self.levels[1][1], 0
+        )  # the columns, for each row
+        if read_once:
+            again = 0.0
+        if k > max(m, n) and m * n > SUMS_IN_REGISTERS:
+            again += 2 * self.moving(WORD, m * n * WORD)
+        price = self.multiply_add * (1 if itemsize == WORD else self.summed_in_float64)
+        return batches * m * k * (vectors * lanes * price + n * again)
 
 
 COSTS = Costs()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tracejit.costs import CLEAR, COSTS
 from tracejit.ir import ArrayType, Atom, Graph, Primitive, building
 from tracejit.ops import core
 from tracejit.ops.contraction import AxisPairs, free_axes, lower_contraction
@@ -14,13 +15,6 @@ from tracejit.passes.rewriting import Axes, Inputs, Params, Rewriter, Rules, rew
 from tracejit.passes.views import VIEWS
 
 _DOT = PRIMITIVES["dot_general"]
-
-# A contraction whose two smaller extents multiply to at most this is a loop, not a call.
-SMALL_PRODUCT = 64
-# The same where the sum is the long one (`X.T @ Y` of tall matrices): the sums must stay in registers.
-SMALL_RESULT = 16
-# Batches of matrices are loops up to this many multiplications a matrix; beyond it a call each pays.
-SMALL_MATRIX = 512
 
 
 def lower_contractions(graph: Graph, products: str = "auto") -> Graph:
@@ -52,27 +46,21 @@ def lower_contractions(graph: Graph, products: str = "auto") -> Graph:
 def is_small_contraction(a: ArrayType, b: ArrayType, contract: AxisPairs, batch: AxisPairs) -> bool:
     """Does a fused loop serve this contraction better than a library call?
 
-    With B batches of an (M, K) by (K, N) product:
-
-    - integers and booleans: BLAS has no such product.
-    - M = 1 or N = 1 (matrix times vector, dot product, `X.T @ r`) or K = 1 (outer product): every element of
-      the large operand is read once, so memory bounds it, and a loop that also computes that operand or uses
-      the result saves a pass over memory.
-    - the two smallest of M, N, K multiply to at most SMALL_PRODUCT (a tall matrix times an 8 by 8 one): there
-      is too little reuse for the blocking and packing of a call to pay, and the loop fuses. Where K is the
-      largest, SMALL_RESULT bounds M N.
-    - B > 1 and M N K at most SMALL_MATRIX: the calls themselves would dominate.
+    Always for integers and booleans, which BLAS does not know; for a matrix times a vector, a dot product or
+    an outer product: every element of the large operand is read once, so memory bounds it, and a loop that
+    also computes that operand or uses the result saves a pass over memory. Otherwise `costs.py` says so: a
+    loop saves the call, and where a side is short the packing that a call does.
     """
     left, right = free_axes(a.rank, contract[0], batch[0]), free_axes(b.rank, contract[1], batch[1])
     m, n = math.prod(a.shape[k] for k in left), math.prod(b.shape[k] for k in right)
     k = math.prod(a.shape[k] for k in contract[0])
     batches = math.prod(a.shape[k] for k in batch[0])
-    if not a.is_float or min(m, n, k) <= 1:
+    if not a.is_float or min(m, n, k, batches) == 0 or min(m, n, k) == 1:
         return True
-    if batches > 1 and m * n * k <= SMALL_MATRIX:
-        return True
-    smallest, middle, _ = sorted((m, n, k))
-    return smallest * middle <= (SMALL_RESULT if k > max(m, n) else SMALL_PRODUCT)
+    itemsize = a.dtype.itemsize
+    call = COSTS.product_call(m, n, k, batches, itemsize)
+    read_once = max(contract[0]) < min(left) and max(contract[1]) < min(right)
+    return COSTS.product_loop(m, n, k, batches, itemsize, read_once) < CLEAR * call
 
 
 def _lower(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:

@@ -7,17 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from tracejit.costs import PADDING, VIEW_WORK
 from tracejit.ir import Atom, Eqn, Graph, Kind, Primitive
 from tracejit.ops import core, diagonal, gather, slicing
 from tracejit.ops.arithmetic import select
 from tracejit.passes.fold_constants import FOLDING
 from tracejit.passes.rewriting import Inputs, Params, Rewriter, Rules, rewrite_to_end
 from tracejit.passes.views import VIEWS
-
-# Work an element (in additions) up to which a result that is read more often is computed again for a view.
-CHEAP = 8
-# Zero padding may multiply the number of elements by this much before costly work stays on the small array.
-PADDING = 2
 
 
 def push_views(graph: Graph) -> Graph:
@@ -64,7 +60,7 @@ def _elementwise(b: Rewriter, atom: Atom) -> Eqn | None:
 
 
 def is_cheap(b: Rewriter, atom: Atom) -> bool:
-    """Does all elementwise work behind `atom` cost at most CHEAP an element?"""
+    """Does all elementwise work behind `atom` cost at most VIEW_WORK an element?"""
     total, waiting, seen = 0, [atom], set[Atom]()
     while waiting:
         here = waiting.pop()
@@ -73,7 +69,7 @@ def is_cheap(b: Rewriter, atom: Atom) -> bool:
             continue
         seen.add(here)
         total += eqn.primitive.cost
-        if total > CHEAP:
+        if total > VIEW_WORK:
             return False
         waiting.extend(eqn.inputs)
     return True

@@ -31,13 +31,17 @@ from tracejit.codegen.loops import (
 from tracejit.codegen.math import PROGRAMS
 from tracejit.codegen.scalar_library import SCALAR_FUNCTIONS, Libm
 from tracejit.codegen.scalar_library import Loop as LoopFunction
+from tracejit.costs import (
+    CALL_COST,
+    CROSSING_COST,
+    DIVISION_COST,
+    LOOP_COST,
+    NOMINAL_EXTENT,
+    PROGRAM_COST,
+    REDUCTION_COST,
+)
 from tracejit.schedule.index import AxisRef, Index, Loaded
 
-NOMINAL_EXTENT = 64  # what a loop that is not literal counts for: choices must not depend on sizes
-REDUCTION_COST = 8  # of the lanes of one accumulator after the loop
-LOOP_COST = 4  # of a vector loop with its masked rest
-CROSSING_COST = 2  # of a number that goes from a vector to a row's loops, or back
-PROGRAM_COST, CALL_COST, DIVISION_COST = 15.0, 20.0, 4.0
 _DIVISIONS = frozenset({"div", "sqrt", "remainder", "floor_divide", "fmod"})
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.codegen.loops import CONTIGUOUS
+from tracejit.costs import RELEASE_WORK
 from tracejit.frontend import Guards
 from tracejit.ir import Graph
 from tracejit.ir.primitive import Kind as PrimitiveKind
@@ -40,7 +41,6 @@ from tracejit.runtime.calls.layout import (
 from tracejit.runtime.executable import WORKSPACE_KEPT, Bound, Executable, layout_of
 
 MAX_FRAME_BYTES = 64 * 1024  # of the stack that a call may take
-RELEASE_WORK = 50_000  # scalar operations above which other threads may run meanwhile: some 10 us
 
 _KEY_TYPES = (str, int)  # their comparison runs no code of the user's
 _REACHES = {"tuple": Reach.TUPLE_ITEM, "namedtuple": Reach.TUPLE_ITEM, "list": Reach.LIST_ITEM}
