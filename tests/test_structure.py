@@ -33,6 +33,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("interop",),
     ("api",),
     ("nn", "inspection", "drawing", "comparison", "check", "c_function"),
+    ("tuning",),
     ("__init__",),
     ("__main__",),
 ]

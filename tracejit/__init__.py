@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tracejit.c_function import cfunc as cfunc
     from tracejit.check import check_grads as check_grads
     from tracejit.comparison import compare as compare
+    from tracejit.config import Choices as Choices
     from tracejit.drawing import draw as draw
     from tracejit.errors import ArgumentError as ArgumentError
     from tracejit.errors import CacheWarning as CacheWarning
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from tracejit.runtime import cache_info as cache_info
     from tracejit.runtime.threads import get_threads as get_threads
     from tracejit.runtime.threads import set_threads as set_threads
+    from tracejit.tuning import autotune as autotune
 
 # Public name -> the module that has it; `nn` is a module itself.
 _PLACES = {
@@ -62,6 +64,8 @@ _PLACES = {
     **dict.fromkeys(("CacheInfo", "cache_clear", "cache_info"), "tracejit.runtime"),
     **dict.fromkeys(("get_threads", "set_threads"), "tracejit.runtime.threads"),
     **dict.fromkeys(("CFunction", "cfunc"), "tracejit.c_function"),
+    "Choices": "tracejit.config",
+    "autotune": "tracejit.tuning",
     "check_grads": "tracejit.check",
     "compare": "tracejit.comparison",
     "draw": "tracejit.drawing",
@@ -74,6 +78,7 @@ __all__ = [
     "CFunction",
     "CacheInfo",
     "CacheWarning",
+    "Choices",
     "DTypeError",
     "IndexOutOfBoundsError",
     "InternalError",
@@ -81,6 +86,7 @@ __all__ = [
     "TracejitError",
     "TracerError",
     "UnsupportedError",
+    "autotune",
     "cache_clear",
     "cache_info",
     "cfunc",

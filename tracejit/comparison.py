@@ -159,7 +159,14 @@ def _facts(record: Record) -> dict[str, Any]:
 def median_seconds(
     calls: Mapping[str, Callable[[], Any]], seconds: float, advance: Callable[[], None]
 ) -> dict[str, float]:
-    """Median seconds of each call, warmed, in rounds in which they take turns; each round calls `advance`."""
+    """Median seconds of each call over the rounds of `take_turns`."""
+    return {name: statistics.median(times) for name, times in take_turns(calls, seconds, advance).items()}
+
+
+def take_turns(
+    calls: Mapping[str, Callable[[], Any]], seconds: float, advance: Callable[[], None]
+) -> dict[str, list[float]]:
+    """Seconds of each call, warmed, in each of some rounds in which they take turns; each calls `advance`."""
     repeats: dict[str, int] = {}
     with np.errstate(all="ignore"):
         for name, call in calls.items():
@@ -180,7 +187,7 @@ def median_seconds(
             advance()
             if number + 1 >= MIN_ROUNDS and time.perf_counter() > deadline:
                 break
-    return {name: statistics.median(times) for name, times in turns.items()}
+    return turns
 
 
 # --- text --------------------------------------------------------------------------------------------------

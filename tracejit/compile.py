@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.codegen.program import Choices, Program, build_program
-from tracejit.config import Config
+from tracejit.codegen.program import Execution, Program, build_program
+from tracejit.config import AUTO, Choices, Config
 from tracejit.errors import IndexOutOfBoundsError
 from tracejit.ir import Graph, Kind
 from tracejit.passes import optimize, simplify_graph
@@ -25,6 +25,7 @@ from tracejit.runtime.cache import Origin
 from tracejit.runtime.executable import Executable, layout_of
 from tracejit.runtime.native import NativeProgram
 from tracejit.runtime.threads import most_threads
+from tracejit.runtime.tuned import recall
 from tracejit.schedule.fusion import Schedule, schedule_graph
 
 
@@ -43,14 +44,22 @@ class Stages:
 
 
 def run_stages(
-    graph: Graph, fuse: bool = True, config: Config | None = None, threads: int | None = None
+    graph: Graph,
+    fuse: bool = True,
+    config: Config | None = None,
+    threads: int | None = None,
+    choices: Choices | None = None,
 ) -> Stages:
     """Take `graph` down the road and keep what each stage made; `fuse=False` runs one kernel an equation.
 
     threads: that one call may use; None leaves it to `config`
+    choices: what is forced; None leaves it to `config`, or to what `autotune` found where that forces nothing
     """
     config = config or Config.from_environment()
     config = replace(config, fuse=config.fuse and fuse, threads=threads or config.threads)
+    if choices is None and config.fuse and config.choices == AUTO:
+        choices = recall(graph, config)
+    config = replace(config, choices=choices or config.choices)
     times = [time.perf_counter()]
     # Unfused, every intermediate array exists once: views must not be pushed into repeated work.
     optimized = optimize(graph, choices=config.choices) if config.fuse else simplify_graph(graph)
@@ -63,11 +72,11 @@ def run_stages(
     return Stages(optimized, schedule, program, Executable(program, config), seconds)
 
 
-def choose(schedule: Schedule, config: Config) -> Choices:
+def choose(schedule: Schedule, config: Config) -> Execution:
     """How the program of a schedule may run, with these settings on this machine."""
     is_native = config.printer == "llvm"
     multiplies = any(e.primitive.kind is Kind.CONTRACTION for e in schedule.graph.eqns)
-    return Choices(
+    return Execution(
         products=is_native and multiplies and blas.is_available(),
         ranges=is_native,
         join=config.fuse and config.tile != 0,
@@ -125,10 +134,14 @@ def time_run(stages: Stages, arrays: Sequence[Any]) -> float:
 
 
 def compile_graph(
-    graph: Graph, fuse: bool = True, config: Config | None = None, threads: int | None = None
+    graph: Graph,
+    fuse: bool = True,
+    config: Config | None = None,
+    threads: int | None = None,
+    choices: Choices | None = None,
 ) -> Executable:
     """Compile `graph`; the executable takes a list of arrays in the order of `graph.inputs`.
 
     Native code is made at the first call of each layout.
     """
-    return run_stages(graph, fuse, config, threads).executable
+    return run_stages(graph, fuse, config, threads, choices).executable

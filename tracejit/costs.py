@@ -13,6 +13,8 @@ from dataclasses import dataclass
 WORD = 8  # bytes of the elements that the prices of arithmetic are for
 LANES = 8  # such elements that a vector has
 SUMS_IN_REGISTERS = 64  # of a product whose sums all run at once
+CLOSE = 1.5  # programs within this factor of the best estimate are worth a measurement
+WORTH = 0.97  # what is measured must be faster than this share of the table's own answer to take its place
 CLEAR = 0.9  # an answer that changes where work is done must promise at least this share of the other's time
 
 # Counts of instructions, where a loop's form is chosen without its sizes (`codegen/llvm/vectors.py`).
@@ -49,6 +51,7 @@ class Costs:
         where few products are summed: in times its work at a size of 1, falling with the size's square
     summed_in_float64: a multiplication of float32 and an addition to a float64, in such of float64
     masked: a vector with idle lanes, in whole ones
+    joined: the lanes of a sum added up
     """
 
     addition: float = 0.06
@@ -70,6 +73,7 @@ class Costs:
     narrow_sum: float = 12.0
     summed_in_float64: float = 1.4
     masked: float = 4.0
+    joined: float = 0.6
 
     def arithmetic(self, cost: int, itemsize: int = WORD) -> float:
         """An element's work of a primitive whose fact `cost` is given, in a dtype of `itemsize` bytes.
@@ -114,9 +118,6 @@ class Costs:
         >>> COSTS.product_loop(1000, 8, 8, 1) < COSTS.product_call(1000, 8, 8, 1)
         True
         """
-        lanes = LANES * WORD // itemsize
-        whole, rest = divmod(n, lanes)
-        vectors = whole + (0 if not rest else 1 if n <= LANES // 2 else self.masked)
         again = itemsize * max(
             self.byte(k * n * itemsize) - self.levels[1][1], 0
         )  # the columns, for each row
@@ -124,8 +125,18 @@ class Costs:
             again = 0.0
         if k > max(m, n) and m * n > SUMS_IN_REGISTERS:
             again += 2 * self.moving(WORD, m * n * WORD)
-        price = self.multiply_add * (1 if itemsize == WORD else self.summed_in_float64)
-        return batches * m * k * (vectors * lanes * price + n * again)
+        return batches * m * k * (self._in_lanes(n, itemsize) + n * again)
+
+    def product_dots(self, m: int, n: int, k: int, batches: int, itemsize: int = WORD) -> float:
+        """The same where rows of both operands are multiplied (`X @ Y.T`): lanes run along the sum."""
+        return batches * m * n * (self._in_lanes(k, itemsize) + self.joined)
+
+    def _in_lanes(self, count: int, itemsize: int) -> float:
+        """So many multiplications and additions side by side, in whole vectors and one with idle lanes."""
+        lanes = LANES * WORD // itemsize
+        whole, rest = divmod(count, lanes)
+        vectors = whole + (0 if not rest else 1 if count <= LANES // 2 else self.masked)
+        return vectors * lanes * self.multiply_add * (1 if itemsize == WORD else self.summed_in_float64)
 
 
 COSTS = Costs()

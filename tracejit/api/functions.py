@@ -15,6 +15,7 @@ from tracejit.api.lowering import GradOptions, Lowered, lower_grad, lower_value
 from tracejit.api.out import Targets
 from tracejit.api.programs import MAX_ATTEMPTS, NOWHERE, Program, Programs, shared_programs
 from tracejit.api.signature import Call, Parameters, call_key, describe_arguments
+from tracejit.config import Choices
 from tracejit.errors import ArgumentError, UnsupportedError
 from tracejit.frontend import Tracer, embed, entering, find_roots
 from tracejit.ir import current_builder
@@ -29,7 +30,7 @@ Donate = str | int | Sequence[str | int]
 
 @dataclass(frozen=True)
 class Options:
-    """How a function was transformed. `grad` is None for `jit`."""
+    """How a function was transformed. `grad` is None for `jit`; `choices` are forced where they are given."""
 
     api: str
     grad: GradOptions | None = None
@@ -38,6 +39,7 @@ class Options:
     static_argnames: str | tuple[str, ...] = ()
     donate: tuple[str | int, ...] = ()
     threads: int | None = None
+    choices: Choices | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None:
@@ -338,7 +340,7 @@ def make_program(
     zero_dims = lowered.zero_dims
     outputs = lowered.graph.outputs
     scalars = tuple(k for k, atom in enumerate(outputs) if not atom.type.rank and k not in zero_dims)
-    run = compile_graph(lowered.graph, options.fuse, threads=options.threads)
+    run = compile_graph(lowered.graph, options.fuse, threads=options.threads, choices=options.choices)
     inputs = lowered.graph.inputs
     pairs = [
         (source, target)

@@ -13,7 +13,7 @@ from tracejit.codegen.lower import Lowering
 from tracejit.codegen.memory_plan import plan_memory
 from tracejit.codegen.products import MatrixProduct, Storage, as_matrix_product
 from tracejit.codegen.ranges import Ranged, copy_bytes
-from tracejit.codegen.regions import Choices, RangedProduct, Region, make_regions, size_region
+from tracejit.codegen.regions import Execution, RangedProduct, Region, make_regions, size_region
 from tracejit.ir import Eqn, Var
 from tracejit.schedule.access import reaches
 from tracejit.schedule.fusion import LibraryStep, Schedule
@@ -131,23 +131,23 @@ class Program:
 Made = list[list[Kernel | MatrixProduct] | LibraryCall]
 
 
-def build_program(schedule: Schedule, choices: Choices | None = None) -> Program:
+def build_program(schedule: Schedule, execution: Execution | None = None) -> Program:
     """Lower every kernel step and plan the memory of everything that is neither input nor output."""
-    choices = choices or Choices()
+    execution = execution or Execution()
     buffers: dict[Var, Buffer] = {}
-    made = _lower(schedule, buffers, choices)
+    made = _lower(schedule, buffers, execution)
     owners = tuple(storage_owner(a, dict(schedule.definitions)) for a in schedule.graph.outputs)
     outputs = tuple(v for v in owners if v is not None)
     kernels = [s for run in made if isinstance(run, list) for s in run if isinstance(s, Kernel)]
     _name_buffers(schedule, buffers, outputs, kernels)
-    calls = _in_segments(made, choices)
+    calls = _in_segments(made, execution)
     program = Program(schedule, tuple(calls), buffers, outputs, {}, 0)
-    lifetimes = _plan_regions(program, choices)
+    lifetimes = _plan_regions(program, execution)
     offsets, size = plan_memory(lifetimes)
     return replace(program, offsets=offsets, workspace=size)
 
 
-def _lower(schedule: Schedule, buffers: dict[Var, Buffer], choices: Choices) -> Made:
+def _lower(schedule: Schedule, buffers: dict[Var, Buffer], execution: Execution) -> Made:
     """The steps in order: runs of those that are native code, and library calls."""
     definitions = dict(schedule.definitions)
     made: Made = []
@@ -157,7 +157,7 @@ def _lower(schedule: Schedule, buffers: dict[Var, Buffer], choices: Choices) -> 
         if isinstance(step, LibraryStep):
             _library_buffers(step.eqn, definitions, buffers)
             storage = Storage(definitions, buffers)
-            found = as_matrix_product(step.eqn, storage) if choices.products else None
+            found = as_matrix_product(step.eqn, storage) if execution.products else None
             if found is None:
                 made.append(LibraryCall(step.eqn))
                 continue
@@ -172,7 +172,7 @@ def _lower(schedule: Schedule, buffers: dict[Var, Buffer], choices: Choices) -> 
     return made
 
 
-def _in_segments(made: Made, choices: Choices) -> list[Segment | LibraryCall]:
+def _in_segments(made: Made, execution: Execution) -> list[Segment | LibraryCall]:
     calls: list[Segment | LibraryCall] = []
     segments = regions = 0
     for run in made:
@@ -180,15 +180,15 @@ def _in_segments(made: Made, choices: Choices) -> list[Segment | LibraryCall]:
             calls.append(run)
             continue
         steps: list[Region | Kernel | MatrixProduct] = list(run)
-        if choices.ranges:
-            steps = make_regions(run, choices.literal_limit, choices.join, regions)
+        if execution.ranges:
+            steps = make_regions(run, execution.literal_limit, execution.join, regions)
             regions += sum(isinstance(s, Region) for s in steps)
         calls.append(Segment(segments, tuple(steps)))
         segments += 1
     return calls
 
 
-def _plan_regions(program: Program, choices: Choices) -> dict[Buffer, tuple[int, int]]:
+def _plan_regions(program: Program, execution: Execution) -> dict[Buffer, tuple[int, int]]:
     """When each array of the workspace is first and last needed; regions decide how they run."""
     times = list(_touched(program))
     users = Counter(b for _, touched in times for b in touched)
@@ -198,7 +198,7 @@ def _plan_regions(program: Program, choices: Choices) -> dict[Buffer, tuple[int,
         needed = [b for b in touched if b not in fixed]
         if isinstance(step, Region):
             kept = {b for b in touched if b in fixed or users[b] > 1}
-            size_region(step, kept, choices)
+            size_region(step, kept, execution)
             needed = [*(b for b in needed if b not in step.inside), *step.memory]
         for buffer in needed:
             lifetimes[buffer] = (lifetimes.get(buffer, (time, time))[0], time)

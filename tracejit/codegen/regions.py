@@ -94,7 +94,7 @@ class RangedProduct:
 
 
 @dataclass(frozen=True)
-class Choices:
+class Execution:
     """How a program may run.
 
     products: matrix products are calls in native code, where arrays lie as these need it; else NumPy's
@@ -250,7 +250,7 @@ def _chain(first: RangedStep, following: Iterable[Sequence[RangedStep]], join: b
     return chain
 
 
-def size_region(region: Region, kept: set[Buffer], choices: Choices) -> None:
+def size_region(region: Region, kept: set[Buffer], execution: Execution) -> None:
     """Decide tiles, strands and memory; `kept` are arrays that others than the region's steps know."""
     by_rows = {b for s in region.steps for b in s.by_rows if b in s.written}
     whole = {b for s in region.steps for b in (s.read | s.written) - s.by_rows}
@@ -261,7 +261,7 @@ def size_region(region: Region, kept: set[Buffer], choices: Choices) -> None:
     summed = sum(nbytes(b) for s in region.steps if isinstance(s, RangedProduct) for b in s.private)
     has_products = any(isinstance(s, RangedProduct) for s in region.steps)
     region.tile = (
-        min(extent, choices.tile or tile_of(row_bytes, has_products, summed, extent))
+        min(extent, execution.tile or tile_of(row_bytes, has_products, summed, extent))
         if len(region.steps) > 1
         else extent
     )
@@ -274,8 +274,8 @@ def size_region(region: Region, kept: set[Buffer], choices: Choices) -> None:
     unit = region.tile if region.tile < extent else max(region.blocks.values(), default=1)
     region.strands, region.chunk = strands_of(extent, work, unit, sum(map(copy_bytes, private)))
     region.tile = min(region.tile, region.chunk)
-    region.workers = min(choices.most_threads, region.strands)
-    region.follows_default = choices.threads is None
+    region.workers = min(execution.most_threads, region.strands)
+    region.follows_default = execution.threads is None
     _place(region, private, lifetimes)
 
 

@@ -57,10 +57,15 @@ def is_small_contraction(a: ArrayType, b: ArrayType, contract: AxisPairs, batch:
     batches = math.prod(a.shape[k] for k in batch[0])
     if not a.is_float or min(m, n, k, batches) == 0 or min(m, n, k) == 1:
         return True
-    itemsize = a.dtype.itemsize
-    call = COSTS.product_call(m, n, k, batches, itemsize)
-    read_once = max(contract[0]) < min(left) and max(contract[1]) < min(right)
-    return COSTS.product_loop(m, n, k, batches, itemsize, read_once) < CLEAR * call
+    sizes = (m, n, k, batches, a.dtype.itemsize)
+    by_rows = max(contract[0]) < min(left), max(contract[1]) < min(right)  # are columns side by side?
+    if by_rows == (False, False):
+        loop = COSTS.product_dots(*sizes)
+    elif by_rows[1]:
+        loop = COSTS.product_loop(*sizes, read_once=by_rows[0])
+    else:  # lanes run along the rows of the result
+        loop = COSTS.product_loop(n, m, k, batches, a.dtype.itemsize)
+    return loop < CLEAR * COSTS.product_call(*sizes)
 
 
 def _lower(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:

@@ -273,6 +273,27 @@ def _write(path: Path, data: bytes) -> None:
         raise
 
 
+def load_text(config: Config, name: str) -> str | None:
+    """A text that `store_text` kept in the cache folder, if it can be read there."""
+    folder = _usable_folder(config.cache_dir)
+    if folder is None:
+        return None
+    try:
+        return (folder / name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def store_text(config: Config, name: str, text: str) -> None:
+    """Keep a small text, such as what was measured of this machine, beside the programs."""
+    folder = _usable_folder(config.cache_dir)
+    if folder is not None:
+        try:
+            _write(folder / name, text.encode())
+        except OSError as error:
+            _warn_once("write", f"a measurement could not be kept on disk: {error}")
+
+
 def _prune(folder: Path, limit: int) -> None:
     """Delete the least recently used entries, with their sources, down to `limit` bytes."""
     now = time.time()

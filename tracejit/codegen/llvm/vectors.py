@@ -62,7 +62,7 @@ class Vectors:
 
 def plan_vectors(kernel: Kernel, strided: Layouts, lanes: int, literal_limit: int) -> Vectors:
     """The plan for a kernel whose vectors have `lanes` elements."""
-    planner = _Planner(kernel, strided, lanes, literal_limit)
+    planner = Planner(kernel, strided, lanes, literal_limit)
     loops: set[int] = set()
     for statement in _outermost(kernel.body):
         loops |= planner.choose(statement, 0)[1]
@@ -99,7 +99,9 @@ def _outermost(body: Sequence[Statement]) -> Iterator[Loop]:
             yield statement
 
 
-class _Planner:
+class Planner:
+    """Prices forms of the loops of one kernel, in instructions."""
+
     def __init__(self, kernel: Kernel, strided: Layouts, lanes: int, literal_limit: int) -> None:
         self.scratch = dict.fromkeys(kernel.scratch, 0)
         for buffer in _accesses(kernel.body, self.scratch):

@@ -1,0 +1,167 @@
+"""`autotune`: schedules that the cost table finds close to the best are timed; the winner is remembered."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracejit.api import Transformed
+from tracejit.api.record import Record, record_call
+from tracejit.comparison import ROUNDS, format_table, readable_seconds, take_turns
+from tracejit.config import AUTO, Choices, Config
+from tracejit.costs import CLOSE, WORTH
+from tracejit.progress import Progress
+
+if TYPE_CHECKING:
+    from tracejit.compile import Stages
+
+MOST_BUILT = 32  # programs that are estimated
+MOST_TIMED = 8  # of these, programs that are compiled and run
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One way to run the call: what is forced, the least seconds of a call, and what was estimated."""
+
+    choices: Choices
+    seconds: float
+    estimate: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What `autotune` found; its text is a table.
+
+    rows: what was timed, the cost table's own schedule first
+    winner: what is used from now on
+    function: the function that was tuned, which uses it
+    """
+
+    name: str
+    rows: tuple[Alternative, ...]
+    winner: Choices
+    function: Transformed
+
+    def __str__(self) -> str:
+        first = self.rows[0].seconds
+        table = [(self.name, "time", "ratio", "estimate", "")]
+        for row in self.rows:
+            times = (
+                readable_seconds(row.seconds),
+                f"{row.seconds / first:.2f}",
+                readable_seconds(row.estimate),
+            )
+            table.append((str(row.choices), *times, "used" if row.choices == self.winner else ""))
+        return format_table(table)
+
+
+def autotune(
+    f: Callable[..., Any], *, seconds: float = 0.2, progress: bool | None = None
+) -> Callable[..., Tuning]:
+    """Time the few schedules of a call that may be best: `autotune(f)(*args)`, with arguments as for `f`.
+
+    The fastest serves calls with arguments of these shapes from then on, in this process and, from the cache
+    folder, in later ones on the same machine: of `f`, and of any function that is traced to the same graph.
+    Results change by rounding at most; another size of an argument is tuned by another call.
+
+    f: a function made by `grad_jit`, `jit`, `grad` or `value_and_grad`; a plain function is treated as jitted
+    seconds: how long each schedule is run, about; at most 8 are
+    progress: whether to show a progress bar; None shows one where standard error is a terminal
+    Returns a `Tuning`; its `function` is `f`, or the jitted function. The program is run some hundred times:
+    arguments that `f` donates are left alone meanwhile.
+
+    >>> @tj.jit
+    ... def scores(x, w):
+    ...     return np.tanh(x @ w)
+    >>> tuned = tj.autotune(scores, seconds=0.01)(np.ones((40, 24)), np.ones((24, 24)))
+    >>> tuned.function is scores, tuned.rows[0].choices == tj.Choices()
+    (True, True)
+    """
+
+    @functools.wraps(f, updated=())
+    def tune(*args: Any, **kwargs: Any) -> Tuning:
+        return _tune(record_call(f, args, kwargs), args, kwargs, seconds, progress)
+
+    return tune
+
+
+def _tune(
+    record: Record, args: tuple[Any, ...], kwargs: Mapping[str, Any], seconds: float, progress: bool | None
+) -> Tuning:
+    from tracejit.runtime.tuned import remember
+
+    function, config = record.function, Config.from_environment()
+    options = replace(function._options, donate=())
+    built = alternatives(record, config)
+    chosen = most_promising(built)
+    calls: dict[str, Callable[[], Any]] = {}
+    for choices in chosen:
+        variant = Transformed(function._function, replace(options, choices=choices))
+        calls[str(choices)] = functools.partial(variant, *args, **kwargs)
+    with Progress(f"tuning {record.name}", ROUNDS, progress) as bar:
+        times = take_turns(calls, seconds, lambda: bar.advance("running"))
+    # The least time of some rounds: what else the machine does only ever adds.
+    rows = tuple(Alternative(c, min(times[str(c)]), built[c] * 1e-9) for c in chosen)
+    best = min(rows, key=lambda row: row.seconds)
+    winner = best.choices if best.seconds < WORTH * rows[0].seconds else AUTO
+    if record.fuse and config.fuse:
+        remember(record.graph, config, winner)
+        function.clear()
+    return Tuning(record.name, rows, winner, function)
+
+
+def most_promising(built: Mapping[Choices, float]) -> list[Choices]:
+    """The cost table's own answer, then those that it estimates to be about as fast as the best."""
+    limit = CLOSE * min(built.values())
+    close = sorted((c for c, ns in built.items() if c != AUTO and ns <= limit), key=lambda c: built[c])
+    return [AUTO, *close[: MOST_TIMED - 1]]
+
+
+def alternatives(record: Record, config: Config) -> dict[Choices, float]:
+    """Choices that lead to different programs, with the estimated nanoseconds of these."""
+    from tracejit.codegen.estimate import program_ns
+    from tracejit.compile import run_stages
+
+    layout = _layout(record.arrays)
+    found: dict[Choices, float] = {}
+    texts: set[str] = set()
+
+    def build(choices: Choices) -> bool:
+        stages = run_stages(record.graph, record.fuse, config, choices=choices)
+        text = _text(stages, layout)
+        is_new = text not in texts
+        if is_new:
+            texts.add(text)
+            found[choices] = program_ns(stages.program, config.literal_limit)
+        return is_new
+
+    build(AUTO)
+    useful = {
+        name: [w for w in Choices.words(name)[1:] if build(replace(AUTO, **{name: w}))]
+        for name in Choices.names()
+    }
+    several = itertools.product(*[(Choices.words(name)[0], *words) for name, words in useful.items()])
+    for words in itertools.islice(several, MOST_BUILT):
+        choices = replace(AUTO, **dict(zip(useful, words, strict=True)))
+        if choices not in found:
+            build(choices)
+    return found
+
+
+def _layout(arrays: Sequence[Any]) -> tuple[int, ...]:
+    from tracejit.runtime.executable import layout_of
+
+    return tuple(layout_of(np.asarray(x)) for x in arrays)
+
+
+def _text(stages: Stages, layout: tuple[int, ...]) -> str:
+    """What tells programs apart: their code, and what runs between its parts."""
+    from tracejit.schedule.fusion import LibraryStep
+
+    calls = [step.eqn.primitive.name for step in stages.schedule.steps if isinstance(step, LibraryStep)]
+    return f"{stages.executable.print(layout, stages.executable.config.printer).text}\n{calls}"
