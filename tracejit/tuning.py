@@ -96,23 +96,38 @@ def _tune(
     from tracejit.runtime.tuned import remember
 
     function, config = record.function, Config.from_environment()
-    options = replace(function._options, donate=())
     built = alternatives(record, config)
     chosen = most_promising(built)
-    calls: dict[str, Callable[[], Any]] = {}
-    for choices in chosen:
-        variant = Transformed(function._function, replace(options, choices=choices))
-        calls[str(choices)] = functools.partial(variant, *args, **kwargs)
     with Progress(f"tuning {record.name}", ROUNDS, progress) as bar:
-        times = take_turns(calls, seconds, lambda: bar.advance("running"))
-    # The least time of some rounds: what else the machine does only ever adds.
-    rows = tuple(Alternative(c, min(times[str(c)]), built[c] * 1e-9) for c in chosen)
+        times = time_choices(record, args, kwargs, chosen, seconds, lambda: bar.advance("running"))
+    rows = tuple(Alternative(c, times[c], built[c] * 1e-9) for c in chosen)
     best = min(rows, key=lambda row: row.seconds)
     winner = best.choices if best.seconds < WORTH * rows[0].seconds else AUTO
     if record.fuse and config.fuse:
         remember(record.graph, config, winner)
         function.clear()
     return Tuning(record.name, rows, winner, function)
+
+
+def time_choices(
+    record: Record,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    chosen: Sequence[Choices],
+    seconds: float,
+    advance: Callable[[], None] = lambda: None,
+) -> dict[Choices, float]:
+    """Seconds of a call under each of the choices: the least of some rounds, in which they take turns.
+
+    The least, for what else the machine does only ever adds. No argument is given away.
+    """
+    options = replace(record.function._options, donate=())
+    calls: dict[str, Callable[[], Any]] = {}
+    for choices in chosen:
+        variant = Transformed(record.function._function, replace(options, choices=choices))
+        calls[str(choices)] = functools.partial(variant, *args, **kwargs)
+    times = take_turns(calls, seconds, advance)
+    return {choices: min(times[str(choices)]) for choices in chosen}
 
 
 def most_promising(built: Mapping[Choices, float]) -> list[Choices]:
