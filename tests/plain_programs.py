@@ -15,7 +15,7 @@ import pytest
 
 from tracejit import compile
 from tracejit.codegen import numba_source, scalar_library
-from tracejit.codegen.regions import Choices
+from tracejit.codegen.regions import Execution
 from tracejit.codegen.scalar_library import FLOAT_DTYPES, INTEGER_DTYPES, Memory
 from tracejit.runtime import executable
 from tracejit.runtime.abi import DATA_OFFSET, offsets_hold
@@ -96,7 +96,7 @@ def plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     checked = {f"ptr_{short}": _pointer(dtype) for short, dtype in DTYPES.items()}
     monkeypatch.setattr(scalar_library, "plain_namespace", lambda: {**original(), **checked})
     monkeypatch.setattr(executable, "llvm", numba_source)  # the readable source in place of LLVM's
-    monkeypatch.setattr(compile, "choose", lambda schedule, config: Choices())
+    monkeypatch.setattr(compile, "choose", lambda schedule, config: Execution())
     monkeypatch.setattr(
         executable, "get_program", lambda source, config, language: (PlainProgram(source), "memory")
     )

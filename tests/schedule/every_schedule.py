@@ -12,19 +12,27 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from tests.schedule.random_graphs import Program, check_same, random_program
+from tracejit.codegen import work
 from tracejit.compile import run_stages
 from tracejit.config import Choices, Config
 from tracejit.ir import evaluate
 
 # Settings besides `Choices` that change how a program runs and not what it computes, each with the values
 # that it is forced to. A new one joins here; a new field of `Choices` joins by itself.
-SETTINGS: dict[str, tuple[Any, ...]] = {"fuse": (False,), "literal_limit": (0,)}
+SETTINGS: dict[str, tuple[Any, ...]] = {
+    "fuse": (False,),
+    "literal_limit": (0,),
+    "threads": (1, 3),
+    "tile": (0, 1, 5),
+}
 
 
 def every_schedule() -> dict[str, Config]:
@@ -45,6 +53,11 @@ def program_of(seed: int, gradient: bool, steps: int = 20) -> Program | None:
     return random_program(lambda n: int(rng.integers(n)), gradient=gradient, steps=steps)
 
 
+def small_work() -> Any:
+    """While it is open, arrays of a few elements are worth threads, tiles and short sums."""
+    return patch.multiple(work, STRAND_NS=20, BLOCK_ELEMENTS=16, LEAST_TILE=1, ROUND_TILE=1)
+
+
 def check_schedules(program: Program | None, configs: Sequence[Config]) -> bool:
     """Every schedule gives what the evaluator gives, and writes into no argument; False: not compared."""
     if program is None or not program.is_tame:
@@ -52,7 +65,8 @@ def check_schedules(program: Program | None, configs: Sequence[Config]) -> bool:
     before = [a.copy() for a in program.arrays]
     expected = evaluate(program.graph, program.arrays)
     for config in configs:
-        executable = run_stages(program.graph, config=config).executable
+        with small_work() if config.threads or config.tile else nullcontext():
+            executable = run_stages(program.graph, config=config).executable
         check_same(program, executable(program.arrays), expected)
     for array, copy in zip(program.arrays, before, strict=True):
         np.testing.assert_array_equal(array, copy)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tracejit.codegen.llvm.module import Module
 from tracejit.codegen.llvm.vectors import Planner, plan_vectors
-from tracejit.codegen.loops import Compute, Kernel, Loop, Reset, Statement
+from tracejit.codegen.loops import Compute, Kernel, Loop, Reset, Statement, Strip
 from tracejit.codegen.program import Program, nbytes
 from tracejit.costs import COSTS, CROSSING_COST, LANES, LOOP_COST, REDUCTION_COST
 from tracejit.ir import Eqn, Kind
@@ -60,7 +60,7 @@ class _Walk:
 
     def body(self, body: Sequence[Statement], axis: int | None) -> float:
         """An iteration; where `axis` runs along the lanes, a whole vector of iterations."""
-        return sum([self.loop(s, axis) if isinstance(s, Loop) else self.statement(s, axis) for s in body])
+        return sum([self.statement(s, axis) for s in body])
 
     def loop(self, loop: Loop, axis: int | None) -> float:
         lanes = self.vectors.lanes
@@ -75,6 +75,10 @@ class _Walk:
         return 1 + loop.extent * self.body(loop.body, axis)
 
     def statement(self, statement: Statement, axis: int | None) -> float:
+        if isinstance(statement, Loop):
+            return self.loop(statement, axis)
+        if isinstance(statement, Strip):
+            return self.body(statement.body, axis)
         if isinstance(statement, Reset) and statement.accumulator in self.vectors.across:
             return REDUCTION_COST
         instructions = self.planner.cost(statement, axis)
