@@ -52,6 +52,7 @@ class Costs:
     summed_in_float64: a multiplication of float32 and an addition to a float64, in such of float64
     masked: a vector with idle lanes, in whole ones
     joined: the lanes of a sum added up
+    apart: a multiplication and addition whose operands lie apart, in ones of operands side by side
     """
 
     addition: float = 0.06
@@ -74,6 +75,7 @@ class Costs:
     summed_in_float64: float = 1.4
     masked: float = 4.0
     joined: float = 0.6
+    apart: float = 3.0
 
     def arithmetic(self, cost: int, itemsize: int = WORD) -> float:
         """An element's work of a primitive whose fact `cost` is given, in a dtype of `itemsize` bytes.
@@ -128,7 +130,12 @@ class Costs:
         return batches * m * k * (self._in_lanes(n, itemsize) + n * again)
 
     def product_dots(self, m: int, n: int, k: int, batches: int, itemsize: int = WORD) -> float:
-        """The same where rows of both operands are multiplied (`X @ Y.T`): lanes run along the sum."""
+        """The same where rows of both operands are multiplied (`X @ Y.T`): lanes run along the sum.
+
+        A sum of a few is written out, and lanes run along an axis whose elements lie apart.
+        """
+        if k <= LANES // 2:
+            return batches * m * n * k * self.apart * self.multiply_add
         return batches * m * n * (self._in_lanes(k, itemsize) + self.joined)
 
     def _in_lanes(self, count: int, itemsize: int) -> float:

@@ -184,3 +184,28 @@ def f(v0: 'f64[20,20]'):
 
 def test_a_graph_that_computes_nothing_has_no_steps() -> None:
     assert schedule_of("def f(v0: 'f64[5]'):\n    return ()").steps == ()
+
+
+JOINED = """
+def f(v0: 'f64[30,64]', v1: 'f64[40,64]', v2: 'f64[64,64]'):
+    v3: 'f64[70,64]' = concatenate(v0, v1, axis=0)
+    v4: 'f64[70,64]' = dot_general(v3, v2, batch=((), ()), contract=((1,), (0,)))
+    return (v4,)
+"""
+
+
+def test_a_product_of_a_joined_array_gets_a_copy_that_lies_as_a_matrix() -> None:
+    assert names(schedule_of(JOINED)) == [["copy"], ["dot_general"]]
+    assert names(schedule_of(JOINED, fuse=False)) == [["dot_general"]]
+
+
+def test_a_product_reads_slices_and_permutations_where_they_lie() -> None:
+    text = """
+def f(v0: 'f64[8320]', v2: 'f64[64,64]'):
+    v1: 'f64[64,130]' = reshape(v0, shape=(64, 130))
+    v3: 'f64[64,70]' = slice(v1, sizes=(64, 70), starts=(0, 3), steps=(1, 1))
+    v4: 'f64[70,64]' = permute(v3, axes=(1, 0))
+    v5: 'f64[70,64]' = dot_general(v4, v2, batch=((), ()), contract=((1,), (0,)))
+    return (v5,)
+"""
+    assert names(schedule_of(text)) == [["dot_general"]]

@@ -1,10 +1,11 @@
-"""Before grouping: every output gets an array of its own that some equation computes."""
+"""Before grouping: outputs get arrays of their own, and matrix products operands that lie as matrices."""
 
 from __future__ import annotations
 
-from tracejit.ir import Atom, Const, Eqn, Graph, Var
+from tracejit.ir import Atom, Const, Eqn, Graph, Kind, Var
 from tracejit.ir.graph import freeze_params
-from tracejit.ops.core import broadcast_p, copy_p, reshape_p
+from tracejit.ops.core import broadcast_p, copy_p, permute_p, reshape_p
+from tracejit.ops.slicing import slice_op
 from tracejit.schedule.access import is_virtual
 
 
@@ -25,6 +26,41 @@ def give_outputs_arrays(graph: Graph) -> Graph:
         owners.add(owner)
         outputs.append(atom)
     return Graph(graph.inputs, tuple(eqns), tuple(outputs), graph.name)
+
+
+def give_products_matrices(graph: Graph) -> Graph:
+    """Insert a `copy` of each operand of a matrix product that is a joined, padded or repeated array.
+
+    BLAS takes slices and permutations where they lie. For the others NumPy would have to make an array
+    between two calls of compiled code; a kernel makes it on the way, often the one that computes its parts.
+    """
+    definitions = {e.out: e for e in graph.eqns}
+    eqns: list[Eqn] = []
+    copies: dict[Atom, Atom] = {}
+    for eqn in graph.eqns:
+        if eqn.primitive.kind is Kind.CONTRACTION:
+            for atom in eqn.inputs:
+                if atom not in copies and _is_spread(atom, definitions):
+                    copies[atom] = _copied(atom, eqns)
+            eqn = eqn.with_inputs(copies.get(a, a) for a in eqn.inputs)
+        eqns.append(eqn)
+    return Graph(graph.inputs, tuple(eqns), graph.outputs, graph.name) if copies else graph
+
+
+def _is_spread(atom: Atom, definitions: dict[Var, Eqn]) -> bool:
+    """Is it more than slices and permutations of one array, which may be reshaped first?"""
+    allowed = _STRIDED
+    while isinstance(atom, Var) and is_virtual(definitions.get(atom)):
+        eqn = definitions[atom]
+        if eqn.primitive not in allowed:
+            return True
+        if eqn.primitive is reshape_p:
+            allowed = (reshape_p,)
+        atom = eqn.inputs[0]
+    return False
+
+
+_STRIDED = (permute_p, reshape_p, slice_op.primitive)
 
 
 def storage_owner(atom: Atom, definitions: dict[Var, Eqn]) -> Var | None:
