@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 WORD = 8  # bytes of the elements that the prices of arithmetic are for
 LANES = 8  # such elements that a vector has
-SUMS_IN_REGISTERS = 64  # of a product whose sums all run at once
+SUMS_IN_REGISTERS = 16  # of a product whose sums all run at once
 CLOSE = 1.5  # programs within this factor of the best estimate are worth a measurement
 WORTH = 0.97  # what is measured must be faster than this share of the table's own answer to take its place
-CLEAR = 0.9  # an answer that changes where work is done must promise at least this share of the other's time
+CLEAR = 0.75  # an answer that changes where work is done must promise at least this share of the other's time
 
 # Counts of instructions, where a loop's form is chosen without its sizes (`codegen/llvm/vectors.py`).
 NOMINAL_EXTENT = 64  # of a loop that is not literal
+NOMINAL_SHORT = 10  # of one over a short scratch row
+SHORT_SCRATCH = 15  # elements of a scratch row of which each lane may have a copy
 REDUCTION_COST = 8  # of the lanes of one accumulator after the loop
 LOOP_COST = 4  # of a vector loop with its masked rest
 CROSSING_COST = 2  # of a number that goes from a vector to a row's loops, or back
@@ -48,7 +50,7 @@ class Costs:
     multiply_add: one multiplication and addition of a large product, by BLAS or in a loop whose operands are
         in the nearest cache
     narrow_result, narrow_sum: by how much a call is slower where the result has few rows or columns, and
-        where few products are summed: in times its work at a size of 1, falling with the size's square
+        where few products are summed: in times its work at a size of 1, falling with the size to 1.5
     summed_in_float64: a multiplication of float32 and an addition to a float64, in such of float64
     masked: a vector with idle lanes, in whole ones
     joined: the lanes of a sum added up
@@ -70,8 +72,8 @@ class Costs:
     step: float = 3000.0
     product: float = 90.0
     multiply_add: float = 0.047
-    narrow_result: float = 20.0
-    narrow_sum: float = 12.0
+    narrow_result: float = 5.0
+    narrow_sum: float = 8.0
     summed_in_float64: float = 1.4
     masked: float = 4.0
     joined: float = 0.6
@@ -106,7 +108,7 @@ class Costs:
         >>> COSTS.product_call(4, 4, 4, 1) < 100 < COSTS.product_call(64, 64, 64, 1)
         True
         """
-        narrow = 1 + self.narrow_result / min(m, n) ** 2 + self.narrow_sum / k**2
+        narrow = 1 + self.narrow_result / min(m, n) ** 1.5 + self.narrow_sum / k**1.5
         through = 2 * itemsize * (self.byte(batches * m * n * itemsize) - self.levels[0][1])
         each = self.product + m * n * k * self.multiply_add * narrow * itemsize / WORD
         return batches * (each + m * n * through)
@@ -120,13 +122,12 @@ class Costs:
         >>> COSTS.product_loop(1000, 8, 8, 1) < COSTS.product_call(1000, 8, 8, 1)
         True
         """
-        again = itemsize * max(
-            self.byte(k * n * itemsize) - self.levels[1][1], 0
-        )  # the columns, for each row
-        if read_once:
-            again = 0.0
-        if k > max(m, n) and m * n > SUMS_IN_REGISTERS:
-            again += 2 * self.moving(WORD, m * n * WORD)
+        if not read_once:  # from the two nearest caches, reading the columns for each row costs nothing more
+            again = itemsize * max(self.byte(k * n * itemsize) - self.levels[1][1], 0)
+        elif m * n <= SUMS_IN_REGISTERS:  # lanes run along the sums
+            return batches * m * n * k * self.multiply_add
+        else:
+            again = 2 * self.moving(WORD, m * n * WORD)
         return batches * m * k * (self._in_lanes(n, itemsize) + n * again)
 
     def product_dots(self, m: int, n: int, k: int, batches: int, itemsize: int = WORD) -> float:

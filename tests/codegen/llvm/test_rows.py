@@ -145,6 +145,35 @@ def test_short_scratch_rows_have_a_copy_in_each_lane(n: int, dtype: str, rng: np
     program.check(rtol=2e-5 if dtype == "f4" else 1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("columns", [5, 9, 15, 16])
+@pytest.mark.parametrize("n", [1, 7, 8, 37])
+def test_rows_of_some_elements_run_side_by_side(
+    n: int, columns: int, dtype: str, rng: np.random.Generator
+) -> None:
+    def cross_entropy(x: Any, y: Any) -> Any:
+        e = np.exp(x - np.max(x, axis=1, keepdims=True))
+        return -np.mean(y * np.log(e / np.sum(e, axis=1, keepdims=True)))
+
+    x, y = rng.standard_normal((n, columns)).astype(dtype), rng.random((n, columns)).astype(dtype)
+    program = compiled(tj.grad_jit(cross_entropy), x, y)
+    for kernel in program.executable.program.kernels:
+        expanded = plan_vectors(kernel, {}, Module().lanes_of(kernel), 4).expanded
+        assert expanded == frozenset(kernel.scratch if columns < 16 else ())
+    program.check(rtol=2e-5 if dtype == "f4" else 1e-12)
+
+
+def test_sizes_of_rows_that_run_side_by_side_are_data(rng: np.random.Generator) -> None:
+    def softmax(x: Any) -> Any:
+        e = np.exp(x - np.max(x, axis=1, keepdims=True))
+        return e / np.sum(e, axis=1, keepdims=True)
+
+    texts = {compiled(softmax, rng.standard_normal((30, n))).text for n in (6, 10, 15)}
+    longer = {compiled(softmax, rng.standard_normal((30, n))).text for n in (16, 40)}
+    assert (len(texts), len(longer)) == (1, 1)
+    assert texts != longer
+
+
 def test_short_scratch_rows_of_truth_values(rng: np.random.Generator) -> None:
     def ranked(x: Any) -> Any:
         near = np.abs(x - np.mean(x, axis=1, keepdims=True)) < 0.5

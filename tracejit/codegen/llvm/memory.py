@@ -10,6 +10,7 @@ import numpy as np
 
 from tracejit.codegen.llvm.code import BOOL, I64, Reg, literal, stored, suffix, type_text
 from tracejit.codegen.loops import Buffer
+from tracejit.costs import SHORT_SCRATCH
 from tracejit.schedule.index import AxisRef, Index
 
 if TYPE_CHECKING:
@@ -77,10 +78,12 @@ class Memory:
         return Place(buffer, self.pointer(buffer, parts), 0)
 
     def expanded(self, buffer: Buffer, index: tuple[Index, ...]) -> Place:
-        """A vector for each element, in registers where all indices are literal."""
+        """A vector for each element, in registers where all indices are literal; else room for the most."""
         kind = type_text(stored(buffer.dtype), self.printer.vectors.lanes)
         if buffer not in self._expanded:
-            self._expanded[buffer] = self.code.alloca(f"[{prod(buffer.shape)} x {kind}]")
+            is_literal = all(n <= self.printer.symbols.literal_limit for n in buffer.shape)
+            count = prod(buffer.shape) if is_literal else SHORT_SCRATCH
+            self._expanded[buffer] = self.code.alloca(f"[{count} x {kind}]")
         position = self.printer.index(self.flat_index(buffer, index))
         rhs = f"getelementptr {kind}, ptr {self._expanded[buffer]}, i64 {position.text}"
         return Place(buffer, self.code.pure(rhs, I64, 0, position.region), 1, is_own=True)

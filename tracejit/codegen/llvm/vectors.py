@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from tracejit.codegen.loops import (
     Accumulate,
@@ -37,8 +38,10 @@ from tracejit.costs import (
     DIVISION_COST,
     LOOP_COST,
     NOMINAL_EXTENT,
+    NOMINAL_SHORT,
     PROGRAM_COST,
     REDUCTION_COST,
+    SHORT_SCRATCH,
 )
 from tracejit.schedule.index import AxisRef, Index, Loaded
 
@@ -110,9 +113,27 @@ class Planner:
         self.strided = strided
         self.lanes = lanes
         self.literal_limit = literal_limit
+        # Rows that have scratch are worth a form of their own where they are short, and one text more.
+        self.short_axes = {
+            axis
+            for s in walk(kernel.body)
+            if isinstance(s, (Load, Store)) and s.buffer in self.scratch and self.is_short(s.buffer)
+            for part in s.index
+            for axis in part.axes
+        }
+
+    def is_short(self, buffer: Buffer) -> bool:
+        return prod(buffer.shape) <= SHORT_SCRATCH
 
     def extent(self, loop: Loop) -> int:
-        return loop.extent if loop.extent <= self.literal_limit else NOMINAL_EXTENT
+        if loop.extent <= self.literal_limit:
+            return loop.extent
+        return NOMINAL_SHORT if loop.axis in self.short_axes else NOMINAL_EXTENT
+
+    def steps(self, loop: Loop) -> int:
+        """Vectors that a loop takes; one with idle lanes, whose stores are slow, counts as two."""
+        whole, rest = divmod(self.extent(loop), self.lanes)
+        return whole + (0 if not rest else 1 if loop.extent <= self.literal_limit else 2)
 
     def choose(self, loop: Loop, depth: int) -> tuple[float, set[int]]:
         """The cheapest way to run a loop with all that is inside, and the loops that are vectorised in it."""
@@ -140,7 +161,7 @@ class Planner:
         return best, chosen
 
     def own_scratch(self, loop: Loop) -> set[Buffer]:
-        """Scratch rows of a few elements that nothing outside of the loop's body uses.
+        """Short scratch rows that nothing outside of the loop's body uses.
 
         All lanes are at the same element of theirs: none is chosen by what a lane has read or where it is.
         """
@@ -153,7 +174,7 @@ class Planner:
         return {
             buffer
             for buffer, count in inside.items()
-            if count == self.scratch[buffer] and all(n <= self.literal_limit for n in buffer.shape)
+            if count == self.scratch[buffer] and self.is_short(buffer)
         } - scattered
 
     def is_legal(self, loop: Loop, depth: int) -> bool:
@@ -198,8 +219,11 @@ class Planner:
     def vector_cost(self, loop: Loop) -> float:
         resets = {s.accumulator for s in walk(loop.body) if isinstance(s, Reset)}
         fed = {s.accumulator for s in walk(loop.body) if isinstance(s, Accumulate)}
-        steps = -(-self.extent(loop) // self.lanes)
-        return LOOP_COST + REDUCTION_COST * len(fed - resets) + steps * self.body_cost(loop.body, loop.axis)
+        return (
+            LOOP_COST
+            + REDUCTION_COST * len(fed - resets)
+            + self.steps(loop) * self.body_cost(loop.body, loop.axis)
+        )
 
     def body_cost(self, body: Sequence[Statement], axis: int) -> float:
         total = 1.0
