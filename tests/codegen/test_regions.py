@@ -18,7 +18,7 @@ from tracejit.api.record import record_call
 from tracejit.codegen import work
 from tracejit.codegen.program import build_program
 from tracejit.codegen.ranges import Ranged
-from tracejit.codegen.regions import Choices, RangedProduct
+from tracejit.codegen.regions import Execution, RangedProduct
 from tracejit.compile import run_stages
 from tracejit.config import Config
 from tracejit.ir import evaluate
@@ -97,7 +97,7 @@ def test_known_programs_are_the_same_bits_for_any_number_of_threads(name: str) -
 
 def made(text: str, **choices: Any) -> Any:
     graph = optimize(read_graph(text))
-    return build_program(schedule_graph(graph), Choices(ranges=True, **choices))
+    return build_program(schedule_graph(graph), Execution(ranges=True, **choices))
 
 
 SUM = """
