@@ -460,7 +460,7 @@ def test_unsupported_functions_name_the_nearest_ones() -> None:
     assert text_of(lambda: tj.jit(svd)(A), tj.UnsupportedError).startswith(
         "np.linalg.svd is not supported in a traced function\n"
         "  in svd, test_errors.py:N:  return np.linalg.svd(x)\n"
-        "  hint: of np.linalg there are cross, "
+        "  hint: of np.linalg there are cholesky, cross, "
     )
     text = text_of(lambda: tj.jit(misspelled)(X), tj.UnsupportedError)
     assert text.startswith("np.sort_complex is not supported in a traced function\n")

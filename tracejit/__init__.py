@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tracejit.errors import DTypeError as DTypeError
     from tracejit.errors import IndexOutOfBoundsError as IndexOutOfBoundsError
     from tracejit.errors import InternalError as InternalError
+    from tracejit.errors import LinAlgError as LinAlgError
     from tracejit.errors import ShapeError as ShapeError
     from tracejit.errors import TracejitError as TracejitError
     from tracejit.errors import TracerError as TracerError
@@ -54,6 +55,7 @@ _PLACES = {
             "DTypeError",
             "IndexOutOfBoundsError",
             "InternalError",
+            "LinAlgError",
             "ShapeError",
             "TracejitError",
             "TracerError",
@@ -82,6 +84,7 @@ __all__ = [
     "DTypeError",
     "IndexOutOfBoundsError",
     "InternalError",
+    "LinAlgError",
     "ShapeError",
     "TracejitError",
     "TracerError",

@@ -17,7 +17,7 @@ import numpy as np
 
 from tracejit.codegen.program import Execution, Program, build_program
 from tracejit.config import AUTO, Choices, Config
-from tracejit.errors import IndexOutOfBoundsError
+from tracejit.errors import IndexOutOfBoundsError, LinAlgError
 from tracejit.ir import Graph, Kind
 from tracejit.passes import optimize, simplify_graph
 from tracejit.runtime import blas
@@ -75,7 +75,8 @@ def run_stages(
 def choose(schedule: Schedule, config: Config) -> Execution:
     """How the program of a schedule may run, with these settings on this machine."""
     is_native = config.printer == "llvm"
-    multiplies = any(e.primitive.kind is Kind.CONTRACTION for e in schedule.graph.eqns)
+    primitives = {e.primitive for e in schedule.graph.eqns}
+    multiplies = any(p.kind is Kind.CONTRACTION or p.routine is not None for p in primitives)
     return Execution(
         products=is_native and multiplies and blas.is_available(),
         ranges=is_native,
@@ -124,11 +125,11 @@ def compile_stages(stages: Stages, arrays: Sequence[Any]) -> Compiled:
 
 
 def time_run(stages: Stages, arrays: Sequence[Any]) -> float:
-    """Seconds of one call on `arrays`, when its kernels are there; an index out of bounds is not reported."""
+    """Seconds of one call on `arrays`, when its kernels are there; errors of the data are not reported."""
     started = time.perf_counter()
     for _ in range(2):  # the first one binds the kernels
         started = time.perf_counter()
-        with suppress(IndexOutOfBoundsError):
+        with suppress(IndexOutOfBoundsError, LinAlgError):
             stages.executable(arrays)
     return time.perf_counter() - started
 

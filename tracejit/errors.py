@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 
 class TracejitError(Exception):
     """Common ancestor: a message, the user's line it is about, and the way out.
@@ -51,6 +53,10 @@ class ArgumentError(TracejitError, TypeError):
 
 class IndexOutOfBoundsError(TracejitError, IndexError):
     """An index array reached outside the axis it selects from."""
+
+
+class LinAlgError(TracejitError, np.linalg.LinAlgError):
+    """A matrix is singular, or not positive definite."""
 
 
 class InternalError(TracejitError, RuntimeError):

@@ -35,7 +35,7 @@ def test_without_scipy_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(blas, "_load", lambda: fail("scipy"))
+    monkeypatch.setattr(blas, "_load", fail)
     blas.address_of.cache_clear()
     try:
         assert blas.address_of("tracejit_blas_dgemm") is None

@@ -132,5 +132,5 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def count_kernels(program: Program) -> tuple[int, int]:
     """How many kernels and how many library calls one run makes."""
-    calls = sum(isinstance(c, LibraryCall) for c in program.calls) + len(program.products)
+    calls = sum(isinstance(c, LibraryCall) for c in program.calls) + len(program.library_calls)
     return len(program.kernels), calls

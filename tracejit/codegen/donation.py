@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from tracejit.codegen.loops import Buffer, Combine, Fill, Kernel, Load, Loop, Statement, Store, walk
-from tracejit.codegen.products import MatrixProduct
-from tracejit.codegen.program import LibraryCall, Program, Segment
+from tracejit.codegen.program import Call, LibraryCall, Program, Segment
 from tracejit.codegen.regions import Region
 from tracejit.ir import Var
 from tracejit.schedule.access import reaches
@@ -52,7 +51,7 @@ def _may_share(program: Program, source: Var, target: Var) -> bool:
     return True
 
 
-Step = Kernel | MatrixProduct | LibraryCall
+Step = Kernel | Call | LibraryCall
 
 
 def _steps(program: Program) -> Iterator[tuple[int, Step]]:

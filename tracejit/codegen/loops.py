@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tracejit.errors import IndexOutOfBoundsError
 from tracejit.ir import Source, Var
 from tracejit.schedule.index import Guard, Index
 
@@ -75,6 +76,14 @@ class CheckIndex:
     operand: Scalar
     extent: int
     source: Source | None = None
+
+    def error(self) -> IndexOutOfBoundsError:
+        """What is raised where the check left its number in the status word."""
+        return IndexOutOfBoundsError(
+            f"index: an index array reaches outside an axis of size {self.extent}",
+            where=self.source.describe() if self.source else None,
+            hint="indices must lie in [-size, size)",
+        )
 
 
 @dataclass(eq=False)

@@ -8,16 +8,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tracejit.codegen.in_place import share_places
 from tracejit.codegen.loops import Buffer, Kernel, Load, nbytes, walk
 from tracejit.codegen.lower import Lowering
 from tracejit.codegen.memory_plan import plan_memory
 from tracejit.codegen.products import MatrixProduct, Storage, as_matrix_product
 from tracejit.codegen.ranges import Ranged, copy_bytes
 from tracejit.codegen.regions import Execution, RangedProduct, Region, make_regions, size_region
+from tracejit.codegen.routines import RoutineCall, as_routine_call
 from tracejit.ir import Eqn, Var
 from tracejit.schedule.access import reaches
 from tracejit.schedule.fusion import LibraryStep, Schedule
 from tracejit.schedule.normalize import storage_owner
+
+Call = MatrixProduct | RoutineCall  # of a library, in native code
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Segment:
     """Steps that run in one native call."""
 
     number: int
-    steps: tuple[Region | Kernel | MatrixProduct, ...]
+    steps: tuple[Region | Kernel | Call, ...]
 
     @property
     def kernels(self) -> list[Kernel]:
@@ -44,13 +48,21 @@ class Segment:
         ]
 
     @property
+    def routines(self) -> list[RoutineCall]:
+        return [s for s in self.steps if isinstance(s, RoutineCall)]
+
+    @property
+    def calls(self) -> list[Call]:
+        return [*self.products, *self.routines]
+
+    @property
     def regions(self) -> list[Region]:
         return [s for s in self.steps if isinstance(s, Region)]
 
     @property
-    def singles(self) -> list[Kernel | MatrixProduct]:
+    def singles(self) -> list[Kernel | Call]:
         """The steps one by one, in order."""
-        found: list[Kernel | MatrixProduct] = []
+        found: list[Kernel | Call] = []
         for step in self.steps:
             if isinstance(step, Region):
                 found += [s.kernel if isinstance(s, Ranged) else s.product for s in step.steps]
@@ -90,8 +102,9 @@ class Program:
         return [k for segment in self.segments for k in segment.kernels]
 
     @property
-    def products(self) -> list[MatrixProduct]:
-        return [p for segment in self.segments for p in segment.products]
+    def library_calls(self) -> list[Call]:
+        """Those in native code."""
+        return [c for segment in self.segments for c in segment.calls]
 
     @property
     def is_native(self) -> bool:
@@ -128,7 +141,7 @@ class Program:
         return copy_bytes(subject) if kind == "copy" else subject
 
 
-Made = list[list[Kernel | MatrixProduct] | LibraryCall]
+Made = list[list[Kernel | Call] | LibraryCall]
 
 
 def build_program(schedule: Schedule, execution: Execution | None = None) -> Program:
@@ -143,7 +156,9 @@ def build_program(schedule: Schedule, execution: Execution | None = None) -> Pro
     calls = _in_segments(made, execution)
     program = Program(schedule, tuple(calls), buffers, outputs, {}, 0)
     lifetimes = _plan_regions(program, execution)
+    places = share_places((step for step, _ in _touched(program)), lifetimes)
     offsets, size = plan_memory(lifetimes)
+    offsets |= {result: offsets[operand] for result, operand in places.items()}
     return replace(program, offsets=offsets, workspace=size)
 
 
@@ -153,11 +168,13 @@ def _lower(schedule: Schedule, buffers: dict[Var, Buffer], execution: Execution)
     made: Made = []
     count = 0
     for step in schedule.steps:
-        found: Kernel | MatrixProduct | None
+        found: Kernel | Call | None
         if isinstance(step, LibraryStep):
             _library_buffers(step.eqn, definitions, buffers)
             storage = Storage(definitions, buffers)
-            found = as_matrix_product(step.eqn, storage) if execution.products else None
+            found = None
+            if execution.products:
+                found = as_matrix_product(step.eqn, storage) or as_routine_call(step.eqn, storage)
             if found is None:
                 made.append(LibraryCall(step.eqn))
                 continue
@@ -179,7 +196,7 @@ def _in_segments(made: Made, execution: Execution) -> list[Segment | LibraryCall
         if isinstance(run, LibraryCall):
             calls.append(run)
             continue
-        steps: list[Region | Kernel | MatrixProduct] = list(run)
+        steps: list[Region | Kernel | Call] = list(run)
         if execution.ranges:
             steps = make_regions(run, execution.literal_limit, execution.join, regions)
             regions += sum(isinstance(s, Region) for s in steps)
@@ -207,7 +224,7 @@ def _plan_regions(program: Program, execution: Execution) -> dict[Buffer, tuple[
 
 def _touched(
     program: Program,
-) -> Iterator[tuple[Region | Kernel | MatrixProduct | LibraryCall, list[Buffer]]]:
+) -> Iterator[tuple[Region | Kernel | Call | LibraryCall, list[Buffer]]]:
     """Each step of the program, a region as one, with its arrays in order of first use."""
     definitions = dict(program.schedule.definitions)
     for call in program.calls:
@@ -259,6 +276,6 @@ def bytes_moved(program: Program) -> int:
     for call in program.calls:
         if isinstance(call, Segment):
             total += sum(sum(kernel_traffic(k)) for k in call.kernels)
-        eqns = [call.eqn] if isinstance(call, LibraryCall) else [p.eqn for p in call.products]
+        eqns = [call.eqn] if isinstance(call, LibraryCall) else [c.eqn for c in call.calls]
         total += sum(a.type.nbytes for e in eqns for a in (*e.inputs, e.out))
     return total

@@ -18,6 +18,7 @@ from tracejit.codegen.loops import Buffer, JoinCopies, Kernel, nbytes
 from tracejit.codegen.memory_plan import plan_memory
 from tracejit.codegen.products import MatrixProduct
 from tracejit.codegen.ranges import SLOT_BYTES, Ranged, copy_bytes, in_ranges
+from tracejit.codegen.routines import RoutineCall
 from tracejit.codegen.work import block_of, strands_of, tile_of, work_of_kernel, work_of_product
 
 
@@ -113,7 +114,7 @@ class Execution:
 
 
 RangedStep = Ranged | RangedProduct
-Step = Kernel | MatrixProduct
+Step = Kernel | MatrixProduct | RoutineCall
 
 
 @dataclass(eq=False)
@@ -202,7 +203,7 @@ def _candidates(step: Step, literal_limit: int, number: int) -> list[RangedStep]
     if isinstance(step, Kernel):
         found = in_ranges(step, literal_limit)
         return [found] if found is not None else []
-    if step.batches != 1:
+    if isinstance(step, RoutineCall) or step.batches != 1:
         return []
     contract = step.eqn.params["contract"]
     rows = step.out.shape[0] if step.out.shape else 0

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tracejit.codegen.loops import Buffer, CheckIndex, Kernel
+from tracejit.codegen.routines import RoutineCall
 from tracejit.codegen.symbols import Symbols
 
 
@@ -46,7 +47,7 @@ class ProgramText:
         and ("copy", buffer) the bytes of a row and of a strand's copy
     dynamic: how many of them, from the front, change from call to call
     constants: what `fp` holds
-    checks: the index checks, in the order of the numbers that they leave in the status word
+    checks: what may fail, index checks and routines, in the order of the numbers left in the status word
     """
 
     language: Literal["llvm", "numba"]
@@ -54,7 +55,7 @@ class ProgramText:
     slots: tuple[Slot, ...]
     dynamic: int
     constants: tuple[float, ...]
-    checks: tuple[CheckIndex, ...]
+    checks: tuple[CheckIndex | RoutineCall, ...]
 
 
 def arrange(

@@ -174,6 +174,8 @@ def wrap(x: Any, cls: TracerType, is_scalar: bool) -> Any:
     if isinstance(x, list):
         return [wrap(item, cls, is_scalar) for item in x]
     if isinstance(x, tuple):
+        if hasattr(x, "_fields"):  # the named results of np.linalg
+            return type(x)(*(wrap(item, cls, is_scalar) for item in x))
         return tuple(wrap(item, cls, is_scalar) for item in x)
     return x
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tracejit.errors import ArgumentError, TracejitError, TracerError, UnsupportedError
 from tracejit.frontend.dispatch import forget_scalars, located, observed_scalars, value_of
+from tracejit.frontend.scipy_calls import standing_in
 from tracejit.frontend.tracer import INTO_CONCRETE, Tracer
 from tracejit.ir import ArrayType, Atom, Builder, Graph, building, current_builder, type_of
 from tracejit.ops import Value, as_value
@@ -77,7 +78,7 @@ def trace(function: Callable[..., Any], arguments: Sequence[Argument], name: str
     builder.trace_sources = True
     if current_builder() is None:
         forget_scalars()
-    with building(builder):
+    with standing_in(), building(builder):
         tracers = [Tracer(Value(builder, builder.add_input(a.type), a.weak), a.is_scalar) for a in arguments]
         leaves, result = flatten(_run(function, tracers))
         outputs = [_output(leaf, builder, k, result, name) for k, leaf in enumerate(leaves)]

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.errors import ArgumentError, IndexOutOfBoundsError, UnsupportedError
+from tracejit.errors import ArgumentError, UnsupportedError
 from tracejit.interop import native_text
 from tracejit.interop.records import SHAPES, Record, Site, make_record
 from tracejit.interop.results import describe_result
@@ -183,12 +183,7 @@ def raise_error(reference: Reference, spec: CallSpec, result: Result, record: in
         raise ArgumentError(f"{reference.name}: two arrays of out share memory", hint="give each its own")
     if number == native_text.OUT_OF_MEMORY:
         raise MemoryError(f"{reference.name}: there is no memory for temporary arrays")
-    check = _record_at(reference, spec, result, record).checks[number - 1]
-    raise IndexOutOfBoundsError(
-        f"index: an index array reaches outside an axis of size {check.extent}",
-        where=check.source.describe() if check.source else None,
-        hint="indices must lie in [-size, size)",
-    )
+    raise _record_at(reference, spec, result, record).checks[number - 1].error()
 
 
 @_reaches_python

@@ -14,7 +14,7 @@ from tracejit.ir.builder import (
 )
 from tracejit.ir.evaluate import evaluate
 from tracejit.ir.graph import Atom, Const, Eqn, Graph, Var, atom_key, constant, eqn_key, uses
-from tracejit.ir.primitive import Kind, Primitive
+from tracejit.ir.primitive import Kind, Primitive, Routine
 from tracejit.ir.printing import format_atom, format_eqn, format_graph, name_vars
 from tracejit.ir.source import Call, Source, find_source
 from tracejit.ir.types import DTYPE_NAMES, DTYPES, ArrayType, check_dtype, type_of
@@ -32,6 +32,7 @@ __all__ = [
     "Graph",
     "Kind",
     "Primitive",
+    "Routine",
     "Source",
     "Var",
     "atom_key",

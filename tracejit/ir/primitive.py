@@ -34,6 +34,26 @@ class Kind(enum.Enum):
 Rule = Callable[..., Any]
 
 
+@dataclass(frozen=True)
+class Routine:
+    """How compiled code does a LIBRARY equation by itself: a function of `codegen.llvm.routines`.
+
+    name: of the function, which is printed for the dtype of the result
+    sizes: numbers that change from size to size: how many matrices, then their extents
+    flags: what is settled when the code is printed, such as which triangle is read
+    operands: positions of the operands that are read, each a row-major array (default: all)
+    failure: NumPy's message for data that have no result
+    replaces: the operand that the function replaces by the result in place, after copying it there
+    """
+
+    name: str
+    sizes: tuple[int, ...]
+    flags: tuple[bool, ...] = ()
+    operands: tuple[int, ...] | None = None
+    failure: str | None = None
+    replaces: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Primitive:
     """An operation on arrays: the facts that every stage derives its work from.
@@ -51,6 +71,7 @@ class Primitive:
         REDUCTION: "sum", "prod", "max", "min", "any", "all", "argmax", "argmin"
     position(i, out_type, **params)           VIEW without operands (`iota`): the element, as an index
     evaluate_into(out, *arrays, **params)     LIBRARY, CONTRACTION: the call, its result into `out`
+    routine(*types, **params) -> Routine      LIBRARY: what compiled code calls in place of `evaluate`
     identity_axes(in_types, out_type, **params)
         VIEW that only moves, adds or drops whole axes: for each operand dimension the output dimension
         it becomes, or None for a dropped dimension of size 1; the result None where it moves more than axes
@@ -69,6 +90,7 @@ class Primitive:
     position: Rule | None = None
     identity_axes: Rule | None = None
     evaluate_into: Rule | None = None
+    routine: Callable[..., Routine] | None = None
     cost: int = 1
     pure: bool = True
 

@@ -4,12 +4,14 @@ Enters: `tracejit.ir`. Leaves: the two tables, `Value`, and the callables that r
 """
 
 from tracejit.ops import arithmetic as arithmetic
+from tracejit.ops import cholesky as cholesky
 from tracejit.ops import contraction as contraction
 from tracejit.ops import creation as creation
 from tracejit.ops import diagonal as diagonal
 from tracejit.ops import einsum as einsum
 from tracejit.ops import indexing as indexing
 from tracejit.ops import linalg as linalg
+from tracejit.ops import lu as lu
 from tracejit.ops import operators as operators
 from tracejit.ops import reduction as reduction
 from tracejit.ops import rounding as rounding

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import itertools
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -19,8 +20,8 @@ from tracejit.codegen.loops import CONTIGUOUS, SCATTERED, Kernel
 from tracejit.codegen.program import LibraryCall, Program, Segment
 from tracejit.codegen.table import ProgramText
 from tracejit.config import Config
-from tracejit.errors import IndexOutOfBoundsError
-from tracejit.ir import Atom, Const, Var
+from tracejit.errors import LinAlgError
+from tracejit.ir import Atom, Const, Eqn, Var
 from tracejit.runtime import threads
 from tracejit.runtime.abi import DATA_OFFSET, cell_address, offsets_hold
 from tracejit.runtime.cache import Origin, get_program
@@ -69,7 +70,7 @@ class Executable:
         graph = program.schedule.graph
         self.outputs = tuple((v.type.shape, v.type.dtype) for v in program.outputs)
         self.shapes = tuple(a.type.shape for a in graph.outputs)
-        multiplied = {b for p in program.products for b in p.touched}
+        multiplied = {b for c in program.library_calls for b in c.touched}
         self._multiplied = [program.buffers.get(v) in multiplied for v in program.inputs]
         self._is_reshaped = any(s != v.type.shape for s, v in zip(self.shapes, program.outputs, strict=True))
         self.workspaces: list[Any] = []
@@ -133,7 +134,7 @@ class Executable:
         if workspace is not None and workspace.nbytes <= WORKSPACE_KEPT:
             self.workspaces.append(workspace)
         if status is not None and status[0]:
-            raise self.index_error(bound, int(status[0]))
+            raise bound.text.checks[int(status[0]) - 1].error()
         if self._is_reshaped:
             return [x.reshape(s) for x, s in zip(outputs, self.shapes, strict=True)]
         return outputs
@@ -165,7 +166,7 @@ class Executable:
         eqn = call.eqn
         operands = [self.operand(a, arrays) for a in eqn.inputs]
         out = arrays[eqn.out]
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), _located(eqn):
             if eqn.primitive.evaluate_into is not None:
                 eqn.primitive.evaluate_into(out, *operands, **eqn.params)
             else:
@@ -213,7 +214,7 @@ class Executable:
         """The machine code of a printed program, and where it came from."""
         if self.program.regions and text.language == "llvm":
             threads.provide((threads.SYMBOL,), self.config)
-        if self.program.products:
+        if self.program.library_calls:
             threads.provide_hold(self.config)
         return get_program(text.text, self.config, text.language)
 
@@ -237,20 +238,21 @@ class Executable:
         return donate(self.program, pairs)
 
     def raiser(self, bound: Bound) -> Callable[[int], None]:
-        """What raises the error for the number that an index check left."""
+        """What raises the error for the number that a check left."""
 
-        def raise_index_error(number: int) -> None:
-            raise self.index_error(bound, number)
+        def raise_error(number: int) -> None:
+            raise bound.text.checks[number - 1].error()
 
-        return raise_index_error
+        return raise_error
 
-    def index_error(self, bound: Bound, number: int) -> IndexOutOfBoundsError:
-        check = bound.text.checks[number - 1]
-        return IndexOutOfBoundsError(
-            f"index: an index array reaches outside an axis of size {check.extent}",
-            where=check.source.describe() if check.source else None,
-            hint="indices must lie in [-size, size)",
-        )
+
+@contextmanager
+def _located(eqn: Eqn) -> Generator[None]:
+    """NumPy's errors about matrices come out with the user's line."""
+    try:
+        yield
+    except np.linalg.LinAlgError as error:
+        raise LinAlgError(str(error), where=eqn.source.describe() if eqn.source else None) from None
 
 
 def _runs_of_kernels(program: Program) -> list[Segment]:

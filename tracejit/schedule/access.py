@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tracejit.ir import Atom, Const, Eqn, Kind, Var
+from tracejit.ops.core import reshape_p
 from tracejit.schedule.index import AxisRef, Index
 
 Dims = tuple[int | None, ...]
@@ -48,6 +49,18 @@ def reaches(atom: Atom, definitions: Mapping[Var, Eqn]) -> list[Reach]:
                 dims = tuple(None if d is None else moved[d] for d in below.dims)
             found.append(Reach(below.base, dims))
     return found
+
+
+def stored_rows(atom: Atom, definitions: Mapping[Var, Eqn]) -> Var | None:
+    """The variable whose array holds `atom` in row-major order from its start; None for other views."""
+    while isinstance(atom, Var):
+        eqn = definitions.get(atom)
+        if eqn is None or not is_virtual(eqn):
+            return atom
+        if eqn.primitive is not reshape_p:
+            return None
+        atom = eqn.inputs[0]
+    return None
 
 
 def axis_map(eqn: Eqn) -> Dims | None:

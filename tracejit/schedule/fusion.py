@@ -16,7 +16,7 @@ from tracejit.passes.rewriting import drop_dead
 from tracejit.schedule import cost
 from tracejit.schedule.access import is_virtual, reaches
 from tracejit.schedule.group import Group, extend, loop_order, merge, single
-from tracejit.schedule.normalize import give_outputs_arrays, give_products_matrices
+from tracejit.schedule.normalize import give_outputs_arrays, give_products_matrices, give_routines_rows
 
 MAX_EQUATIONS = 250  # a longer body spills registers and compiles slower than linearly
 LONGEST_CONE = 30  # equations that are looked at to compute one result again
@@ -57,7 +57,8 @@ class Schedule:
 
 def schedule_graph(graph: Graph, fuse: bool = True, choices: Choices = AUTO) -> Schedule:
     """Group the equations of `graph` into kernels and library calls; `fuse=False` gives each one its own."""
-    graph = drop_dead(give_outputs_arrays(give_products_matrices(graph) if fuse else graph))
+    graph = give_outputs_arrays(give_products_matrices(graph) if fuse else graph)
+    graph = drop_dead(give_routines_rows(graph))
     definitions = {e.out: e for e in graph.eqns}
     grouping = _Grouping(definitions)
     for number, eqn in enumerate(graph.eqns):

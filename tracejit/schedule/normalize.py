@@ -1,4 +1,4 @@
-"""Before grouping: outputs get arrays of their own, and matrix products operands that lie as matrices."""
+"""Before grouping: outputs get arrays of their own, library calls operands that lie as they need them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tracejit.ir import Atom, Const, Eqn, Graph, Kind, Var
 from tracejit.ir.graph import freeze_params
 from tracejit.ops.core import broadcast_p, copy_p, permute_p, reshape_p
 from tracejit.ops.slicing import slice_op
-from tracejit.schedule.access import is_virtual
+from tracejit.schedule.access import is_virtual, stored_rows
 
 
 def give_outputs_arrays(graph: Graph) -> Graph:
@@ -61,6 +61,22 @@ def _is_spread(atom: Atom, definitions: dict[Var, Eqn]) -> bool:
 
 
 _STRIDED = (permute_p, reshape_p, slice_op.primitive)
+
+
+def give_routines_rows(graph: Graph) -> Graph:
+    """Insert a `copy` wherever a routine would read a view or a constant: a kernel can write it as rows."""
+    if all(e.primitive.routine is None for e in graph.eqns):
+        return graph
+    definitions = {e.out: e for e in graph.eqns}
+    eqns: list[Eqn] = []
+    for eqn in graph.eqns:
+        if eqn.primitive.routine is not None:
+            routine = eqn.primitive.routine(*[a.type for a in eqn.inputs], **eqn.params)
+            read = range(len(eqn.inputs)) if routine.operands is None else routine.operands
+            views = [k for k in read if stored_rows(eqn.inputs[k], definitions) is None]
+            eqn = eqn.with_inputs(_copied(a, eqns) if k in views else a for k, a in enumerate(eqn.inputs))
+        eqns.append(eqn)
+    return Graph(graph.inputs, tuple(eqns), graph.outputs, graph.name)
 
 
 def storage_owner(atom: Atom, definitions: dict[Var, Eqn]) -> Var | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tracejit.codegen.llvm.routines import BLAS_PREFIX
 from tracejit.codegen.products import MatrixProduct
 
-SYMBOL_PREFIX = "tracejit_blas_"
 _KINDS = {np.dtype(np.float64): ("double", "f64", "dgemm"), np.dtype(np.float32): ("float", "f32", "sgemm")}
 
 # BLAS reads columns first: it is given the product of the turned matrices, right before left.
@@ -14,7 +14,6 @@ _TEMPLATE = """\
 @one.{short} = private constant {kind} 1.0
 @zero.{short} = private constant {kind} 0.0
 @turns.{short} = private constant [2 x i8] c"NT"
-declare void @{symbol}(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr)
 define internal void @matrix_product.{short}(ptr %out, ptr %a, ptr %b, i64 %turn_a, i64 %turn_b, \
 i64 %m, i64 %n, i64 %k, i64 %lda, i64 %ldb, i64 %batches, i64 %next_a, i64 %next_b, i1 %adds) noinline {{
 entry:
@@ -63,7 +62,13 @@ def function_name(product: MatrixProduct) -> str:
     return f"matrix_product.{_KINDS[product.out.dtype][1]}"
 
 
+def declaration(product: MatrixProduct) -> tuple[str, str]:
+    """The library's routine, and its signature."""
+    symbol = BLAS_PREFIX + _KINDS[product.out.dtype][2]
+    return symbol, f"void @{symbol}({', '.join(['ptr'] * 13)})"
+
+
 def function_text(product: MatrixProduct) -> str:
     """The function that `function_name` names, with what it needs around it."""
     kind, short, routine = _KINDS[product.out.dtype]
-    return _TEMPLATE.format(kind=kind, short=short, symbol=SYMBOL_PREFIX + routine)
+    return _TEMPLATE.format(kind=kind, short=short, symbol=BLAS_PREFIX + routine)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from tracejit.codegen.llvm import routines
 from tracejit.codegen.llvm.kernel import KernelPrinter
 from tracejit.codegen.llvm.module import VECTOR_BYTES, Module
-from tracejit.codegen.llvm.products import function_text
+from tracejit.codegen.llvm.products import declaration, function_text
 from tracejit.codegen.llvm.steps import Steps
 from tracejit.codegen.loops import Buffer, Kernel, Layouts
 from tracejit.codegen.program import Segment
 from tracejit.codegen.ranges import SLOT_BYTES, Ranged, copies_name
 from tracejit.codegen.regions import RangedProduct, RangedStep, Region
+from tracejit.codegen.routines import RoutineCall
 from tracejit.codegen.symbols import Symbols
 from tracejit.codegen.table import KernelText, ProgramText, Slot, arrange, places_of
 
@@ -40,11 +42,18 @@ def print_program(
         symbols, resident, {slot: k for k, slot in enumerate(slots, start=1)}, data_offset, texts
     )
     functions = [text.text for text in texts.values()]
-    functions += dict.fromkeys(function_text(p) for segment in segments for p in segment.products)
+    products = [p for segment in segments for p in segment.products]
+    calls = [c for segment in segments for c in segment.routines]
+    functions += [
+        *dict.fromkeys(map(function_text, products)),
+        *routines.function_texts(calls, module.declare),
+    ]
+    for product in products:
+        module.declare(*declaration(product))
     entry = printer.text(segments)
     if any(segment.regions for segment in segments):
         module.declare(PARALLEL, f"void @{PARALLEL}(ptr, ptr, i64, i64)")
-    if any(segment.products for segment in segments):
+    if products or calls:
         module.declare(HOLD, f"void @{HOLD}()")
         module.declare(RELEASE, f"void @{RELEASE}()")
     text = module.text(functions, entry)
@@ -67,8 +76,10 @@ def _print_kernel(kernel: Kernel, symbols: Symbols, strided: Layouts, module: Mo
 
 
 def _other_slots(segments: Sequence[Segment], resident: set[Buffer]) -> Iterator[Slot]:
-    """The table entries of matrix products and regions."""
+    """The table entries of library calls and regions."""
     for segment in segments:
+        for call in segment.routines:
+            yield from _slots_of_routine(call, resident)
         for product in segment.products:
             for buffer in product.touched:
                 yield from places_of(buffer, resident)
@@ -92,6 +103,14 @@ def _other_slots(segments: Sequence[Segment], resident: set[Buffer]) -> Iterator
                     yield from (
                         ("size", n) for n in (step.per, step.out_step, step.left_step, step.right_step)
                     )
+
+
+def _slots_of_routine(call: RoutineCall, resident: set[Buffer]) -> Iterator[Slot]:
+    for buffer in call.touched:
+        yield from places_of(buffer, resident)
+    yield from (("size", n) for n in call.sizes)
+    if call.failure is not None:
+        yield ("status",)
 
 
 class _Printer:
@@ -124,16 +143,18 @@ class _Printer:
         body.put(f"switch i64 {number}, label %done [ {cases} ]")
         for segment in segments:
             body.label(f"segment{segment.number}")
-            if segment.products:
+            if segment.calls:
                 body.put(f"call void @{HOLD}()")
             for step in segment.steps:
                 if isinstance(step, Region):
                     self.run_region(body, step)
                 elif isinstance(step, Kernel):
                     body.call_kernel(step)
+                elif isinstance(step, RoutineCall):
+                    body.call_routine(step)
                 else:
                     body.multiply(step)
-            if segment.products:
+            if segment.calls:
                 body.put(f"call void @{RELEASE}()")
             body.put("br label %done")
         body.label("done")

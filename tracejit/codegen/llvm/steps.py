@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from tracejit.codegen.llvm import routines
 from tracejit.codegen.llvm.products import function_name
 from tracejit.codegen.loops import Buffer, Kernel
 from tracejit.codegen.products import MatrixProduct
 from tracejit.codegen.ranges import extras
+from tracejit.codegen.routines import RoutineCall
 from tracejit.codegen.symbols import Symbols
 from tracejit.codegen.table import KernelText, Slot
 
@@ -73,6 +75,13 @@ class Steps:
         arguments += [f"i64 {x}" for x in (m, n, k)]
         arguments += [f"i64 {self.integer(('size', x))}" for x in product.sizes[3:]]
         self.put(f"call void @{function_name(product)}({', '.join(arguments)}, i1 {adds})")
+
+    def call_routine(self, call: RoutineCall) -> None:
+        arguments = [f"ptr {self.address(buffer)}" for buffer in call.touched]
+        arguments += [f"i64 {self.integer(('size', n))}" for n in call.sizes]
+        if call.failure is not None:
+            arguments += [f"ptr {self.data_of(('status',))}", f"i64 {self.symbols.check(call)}"]
+        self.put(f"call void @{routines.function_name(call)}({', '.join(arguments)})")
 
     def arguments(self, text: KernelText) -> Iterator[str]:
         for buffer in text.kernel.buffers:
