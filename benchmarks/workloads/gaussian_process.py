@@ -139,7 +139,6 @@ WORKLOAD = Workload(
     ),
     implementations={"numba": numba_limit, "torch": torch_eager, "pytensor": pytensor_cost},
     missing={
-        "tracejit": "the Cholesky factorisation comes with a later issue",
         "casadi": NOT_FOR_CASADI,
     },
 )

@@ -12,6 +12,7 @@ import numpy as np
 
 from tracejit.errors import ArgumentError, TracejitError, TracerError, UnsupportedError
 from tracejit.frontend.dispatch import forget_scalars, located, observed_scalars, value_of
+from tracejit.frontend.own_arrays import absorb_own_arrays
 from tracejit.frontend.scipy_calls import standing_in
 from tracejit.frontend.tracer import INTO_CONCRETE, Tracer
 from tracejit.ir import ArrayType, Atom, Builder, Graph, building, current_builder, type_of
@@ -82,6 +83,7 @@ def trace(function: Callable[..., Any], arguments: Sequence[Argument], name: str
         tracers = [Tracer(Value(builder, builder.add_input(a.type), a.weak), a.is_scalar) for a in arguments]
         leaves, result = flatten(_run(function, tracers))
         outputs = [_output(leaf, builder, k, result, name) for k, leaf in enumerate(leaves)]
+        absorb_own_arrays(builder)
         graph = builder.finish(outputs)
     return Trace(
         graph,
