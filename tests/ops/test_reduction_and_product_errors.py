@@ -364,13 +364,6 @@ REFUSED_HERE: list[Row] = [
         "use the Frobenius norm (ord=None), or ord=1 or np.inf",
     ),
     (
-        lambda x: np.linalg.matrix_power(x, -1),
-        (SQ,),
-        UnsupportedError,
-        "matrix_power: negative exponents are not supported yet",
-        "invert the matrix outside the traced function and pass the inverse",
-    ),
-    (
         lambda x: np.bitwise_or.reduce(x),
         (I,),
         UnsupportedError,

@@ -17,6 +17,7 @@ from tracejit.ops.core import convert, iota, reshape
 from tracejit.ops.diagonal import diagonal, trace
 from tracejit.ops.einsum import contract_terms
 from tracejit.ops.joining import array, stack
+from tracejit.ops.lu import inv
 from tracejit.ops.reduction import max as largest
 from tracejit.ops.reduction import min as smallest
 from tracejit.ops.reduction import sum as total
@@ -166,16 +167,13 @@ def _identity(shape: Axes, dtype: Any) -> Value:
 
 @implements(np.linalg.matrix_power)
 def matrix_power(a: Any, n: Any) -> Value:
-    """`np.linalg.matrix_power` for exponents of 0 and more, by repeated squaring."""
+    """`np.linalg.matrix_power`, by repeated squaring of the matrix or, below 0, of its inverse."""
     x = array(a, what="matrix_power")
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ShapeError(f"matrix_power: the last two axes must be of one size, got {x.type}")
     exponent = static_int(n, "matrix_power: n")
     if exponent < 0:
-        raise UnsupportedError(
-            "matrix_power: negative exponents are not supported yet",
-            hint="invert the matrix outside the traced function and pass the inverse",
-        )
+        x, exponent = inv(x), -exponent
     if exponent == 0:
         return _identity(x.shape, x.dtype)
     result: Value | None = None
