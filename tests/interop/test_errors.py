@@ -190,3 +190,24 @@ def test_an_error_in_a_parallel_loop_reaches_the_caller(backwards: bool) -> None
         with pytest.raises(tj.IndexOutOfBoundsError, match="outside an axis of size 10"):
             inside(x, index)
     np.testing.assert_array_equal(inside(x, np.arange(10)), 2 * x)
+
+
+@tj.jit
+def factor(a: Any) -> Any:
+    return np.linalg.cholesky(a)
+
+
+@numba.njit
+def call_factor(a: Any) -> Any:
+    return factor(a)
+
+
+def test_a_matrix_without_a_factor_is_raised_with_the_line_of_the_function() -> None:
+    good, bad = np.eye(3), -np.eye(3)
+    with pytest.raises(tj.LinAlgError) as outside:
+        factor(bad)
+    for _ in range(3):
+        with pytest.raises(tj.LinAlgError) as inside:
+            call_factor(bad)
+        assert str(inside.value) == str(outside.value)
+    np.testing.assert_array_equal(call_factor(4 * good), 2 * good)

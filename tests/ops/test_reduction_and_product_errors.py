@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 from tracejit.errors import ArgumentError, DTypeError, ShapeError, TracejitError, UnsupportedError
 from tracejit.frontend.trace import argument_of, trace
@@ -18,6 +19,36 @@ Row = tuple[Callable[..., Any], tuple[Any, ...], type[TracejitError], str, "str 
 
 # Calls that NumPy refuses too, with an error that a handler written for NumPy catches here as well.
 REFUSED_BY_NUMPY: list[Row] = [
+    (
+        np.linalg.cholesky,
+        (X,),
+        ShapeError,
+        "cholesky: the last two axes must be of one size, got f64[3,4]",
+        None,
+    ),
+    (np.linalg.inv, (V,), ShapeError, "inv: the last two axes must be of one size, got f64[5]", None),
+    (np.linalg.solve, (SQ, V), ShapeError, "solve: sizes differ, f64[3,3] and f64[5]", None),
+    (
+        lambda a, b: np.linalg.solve(a[None][[0, 0]], np.ones((3, 3, 1)) * b),
+        (SQ, S),
+        ShapeError,
+        "solve: batch shapes do not broadcast, f64[2,3,3] and f64[3,3,1]",
+        "the axes in front of the last two must be equal or 1, counted from the last of them",
+    ),
+    (
+        lambda a: scipy.linalg.solve_triangular(a, V),
+        (SQ,),
+        ShapeError,
+        "solve_triangular: sizes differ, f64[3,3] and f64[5]",
+        None,
+    ),
+    (
+        lambda a: scipy.linalg.cho_factor(a),
+        (X,),
+        ShapeError,
+        "cho_factor: the last two axes must be of one size, got f64[3,4]",
+        None,
+    ),
     (
         lambda x: np.sum(x, axis=2),
         (X,),
@@ -339,6 +370,20 @@ REFUSED_BY_NUMPY: list[Row] = [
 ]
 
 REFUSED_HERE: list[Row] = [
+    (
+        lambda a: scipy.linalg.solve_triangular(a, SQ, trans="H"),
+        (SQ,),
+        ArgumentError,
+        "solve_triangular: trans is 'H', not one of 0, 1, 2, 'N', 'T', 'C'",
+        None,
+    ),
+    (
+        lambda a: scipy.linalg.cho_solve(a, SQ),
+        (SQ,),
+        ArgumentError,
+        "cho_solve: the first argument is a factor and whether it is the lower one",
+        None,
+    ),
     (
         lambda x, w: np.tensordot(x, w, 3),
         (
