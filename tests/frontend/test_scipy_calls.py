@@ -107,6 +107,20 @@ def test_a_second_call_does_not_trace_again() -> None:
     assert tj.cache_info().traces == before
 
 
+def test_a_function_may_import_scipy_itself() -> None:
+    program = """
+import sys
+import numpy as np, tracejit as tj
+def f(a):
+    from scipy.linalg import cholesky
+    return cholesky(a, lower=True)
+assert "scipy.linalg" not in sys.modules
+assert (tj.jit(f)(4 * np.eye(3)) == 2 * np.eye(3)).all()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_child_that_is_forked_during_another_threads_trace_has_plain_functions() -> None:
     program = """

@@ -44,7 +44,7 @@ class standing_in:  # noqa: N801 - used as a function: `with standing_in():`
         with _lock:
             _traces += 1
             _here.count += 1
-            if "scipy.linalg" in sys.modules:
+            if can_stand_in():
                 _install()
 
     def __exit__(self, *exception: object) -> None:
@@ -54,6 +54,11 @@ class standing_in:  # noqa: N801 - used as a function: `with standing_in():`
             _here.count -= 1
             if not _traces:
                 _restore()
+
+
+def can_stand_in() -> bool:
+    """Has anybody imported the functions?"""
+    return "scipy.linalg" in sys.modules
 
 
 def _install() -> None:

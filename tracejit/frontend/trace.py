@@ -13,7 +13,7 @@ import numpy as np
 from tracejit.errors import ArgumentError, TracejitError, TracerError, UnsupportedError
 from tracejit.frontend.dispatch import forget_scalars, located, observed_scalars, value_of
 from tracejit.frontend.own_arrays import absorb_own_arrays
-from tracejit.frontend.scipy_calls import standing_in
+from tracejit.frontend.scipy_calls import can_stand_in, standing_in
 from tracejit.frontend.tracer import INTO_CONCRETE, Tracer
 from tracejit.ir import ArrayType, Atom, Builder, Graph, building, current_builder, type_of
 from tracejit.ops import Value, as_value
@@ -72,8 +72,19 @@ def argument_of(leaf: Any) -> Argument:
 def trace(function: Callable[..., Any], arguments: Sequence[Argument], name: str) -> Trace:
     """The graph of `function(*tracers)`, which may return any nesting of tracers, arrays and numbers.
 
-    Whatever `function` raises comes out as it is; the traces that enclose this one are unharmed.
+    Whatever `function` raises comes out as it is; the traces that enclose this one are unharmed. A function
+    that was the first to import SciPy's linear algebra is run again, now that it takes tracers.
     """
+    could_stand_in = can_stand_in()
+    try:
+        return _trace_once(function, arguments, name)
+    except TracerError:
+        if could_stand_in or not can_stand_in():
+            raise
+    return _trace_once(function, arguments, name)
+
+
+def _trace_once(function: Callable[..., Any], arguments: Sequence[Argument], name: str) -> Trace:
     started = time.perf_counter()
     builder = Builder(name)
     builder.trace_sources = True

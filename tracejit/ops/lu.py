@@ -14,6 +14,7 @@ import numpy as np
 from tracejit.errors import ShapeError
 from tracejit.ir import ArrayType, Kind, Routine
 from tracejit.ops.arithmetic import full, multiply, sign
+from tracejit.ops.axes import refuse
 from tracejit.ops.contraction import matmul
 from tracejit.ops.core import broadcast, convert, iota, reduce_sum, reshape
 from tracejit.ops.diagonal import matrix_diagonal
@@ -28,7 +29,7 @@ from tracejit.ops.matrices import (
 )
 from tracejit.ops.reduction import prod
 from tracejit.ops.slicing import slice_axis
-from tracejit.ops.tables import implements
+from tracejit.ops.tables import implements, implements_scipy
 from tracejit.ops.transcendental import exp
 from tracejit.ops.triangular import SINGULAR
 from tracejit.ops.value import Value
@@ -162,6 +163,32 @@ def inv(a: Any) -> Value:
     return _solution(x, convert(rows == columns, x.dtype))
 
 
+@implements_scipy("linalg.solve")
+def scipy_solve(
+    a: Any,
+    b: Any,
+    lower: Any = False,
+    overwrite_a: Any = False,
+    overwrite_b: Any = False,
+    check_finite: Any = True,
+    assume_a: Any = None,
+    transposed: Any = False,
+) -> Value:
+    """`scipy.linalg.solve`: X with A X = B of matrices of no special form; with A^T if `transposed`."""
+    refuse("scipy.linalg.solve", "assume_a", assume_a, "gen", "general")
+    x = square_matrices("solve", a)
+    return solve(turned(x) if transposed else x, b)
+
+
+@implements_scipy("linalg.inv")
+def scipy_inv(
+    a: Any, overwrite_a: Any = False, check_finite: Any = True, *, assume_a: Any = None, lower: Any = False
+) -> Value:
+    """`scipy.linalg.inv`: the inverses of matrices of no special form."""
+    refuse("scipy.linalg.inv", "assume_a", assume_a, "gen", "general")
+    return inv(a)
+
+
 # --- determinants ------------------------------------------------------------------------------------------
 
 
@@ -244,3 +271,9 @@ def det(a: Any) -> Value:
         return full(x.shape[:-2], 1, x.dtype)
     signs, logarithm = _sign_and_log(x)
     return multiply(signs, exp(logarithm))
+
+
+@implements_scipy("linalg.det")
+def scipy_det(a: Any, overwrite_a: Any = False, check_finite: Any = True) -> Value:
+    """`scipy.linalg.det`: as `np.linalg.det`."""
+    return det(a)

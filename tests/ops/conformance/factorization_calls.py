@@ -83,6 +83,10 @@ LU: list[Call] = [
     ("slogdet-singular", lambda np, x: list(np.linalg.slogdet(x * 0.0)), (G,)),
     ("det-empty", lambda np, x: np.linalg.det(x), (EMPTY,)),
     ("slogdet-empty", lambda np, x: list(np.linalg.slogdet(x)), (EMPTY,)),
+    ("scipy-solve", lambda np, a, b: sl.solve(a, b), (G, M)),
+    ("scipy-solve-transposed", lambda np, a, b: sl.solve(a, b, transposed=True), (G, V)),
+    ("scipy-inv", lambda np, a: sl.inv(a), (G,)),
+    ("scipy-det", lambda np, a: sl.det(a), (G,)),
     ("matrix_power-negative", lambda np, x: np.linalg.matrix_power(x, -2), (G,)),
 ]
 
