@@ -98,10 +98,15 @@ def _take_lower(f: Text, out: Place, source: Place, n: Word) -> None:
     with f.loop("0", n) as i:
         row = f.word_op("mul", i, n)
         count = f.word_op("add", i, 1)
-        target = f.at(out, row)
         with f.when(f"icmp ne ptr {out}, {source}"):
-            f.copy(target, f.at(source, row), count)
-        f.clear(f.at(target, count), f.word_op("sub", n, count))
+            f.copy(f.at(out, row), f.at(source, row), count)
+        _clear_above(f, out, i, n)
+
+
+def _clear_above(f: Text, matrix: Place, i: Word, n: Word) -> None:
+    """Zeros behind the diagonal in row i."""
+    right = f.word_op("add", i, 1)
+    f.clear(f.element(matrix, i, right, n), f.word_op("sub", n, right))
 
 
 def _cholesky(r: Reals, flags: Sequence[bool]) -> list[str]:
@@ -174,12 +179,13 @@ def _adjoint_blocks(r: Reals) -> str:
 
 def _cholesky_adjoint(r: Reals, flags: Sequence[bool]) -> list[str]:
     f = r.text("i64", "cholesky_adjoint.one", "ptr %out", "ptr %l", "ptr %ct", "i64 %n", "i64 %k")
-    _take_lower(f, "%out", "%ct", "%n")
+    with f.when("icmp ne ptr %out, %ct"):
+        f.copy("%out", "%ct", f.word_op("mul", "%n", "%n"))
     f.effect(f"call void @cholesky.adjoint.blocks.{r.short}(ptr %l, ptr %out, i64 %n, i64 %n)")
-    _take_lower(f, "%out", "%out", "%n")
     with f.loop("0", "%n") as i:
         place = f.element("%out", i, i, "%n")
         f.store(f.real_op("fmul", f.load(place), "0.5"), place)
+        _clear_above(f, "%out", i, "%n")
     return [_adjoint_leaf(r), _adjoint_blocks(r), f.finish("i64 0")]
 
 
