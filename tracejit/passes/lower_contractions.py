@@ -16,6 +16,9 @@ from tracejit.passes.views import VIEWS
 
 _DOT = PRIMITIVES["dot_general"]
 
+# So few products an element cost less than the way of the result through memory, from a call to its reader.
+SMALL_INNER = 4
+
 
 def lower_contractions(graph: Graph, products: str = "auto") -> Graph:
     """Turn small contractions (`is_small_contraction`) into a product and a sum; the others take up permutes.
@@ -48,14 +51,15 @@ def is_small_contraction(a: ArrayType, b: ArrayType, contract: AxisPairs, batch:
 
     Always for integers and booleans, which BLAS does not know; for a matrix times a vector, a dot product or
     an outer product: every element of the large operand is read once, so memory bounds it, and a loop that
-    also computes that operand or uses the result saves a pass over memory. Otherwise `costs.py` says so: a
+    also computes that operand or uses the result saves a pass over memory; and for sums of a few products
+    (distances of points in space), whose result is all that crosses memory. Otherwise `costs.py` says so: a
     loop saves the call, and where a side is short the packing that a call does.
     """
     left, right = free_axes(a.rank, contract[0], batch[0]), free_axes(b.rank, contract[1], batch[1])
     m, n = math.prod(a.shape[k] for k in left), math.prod(b.shape[k] for k in right)
     k = math.prod(a.shape[k] for k in contract[0])
     batches = math.prod(a.shape[k] for k in batch[0])
-    if not a.is_float or min(m, n, k, batches) == 0 or min(m, n, k) == 1:
+    if not a.is_float or min(m, n, k, batches) == 0 or min(m, n) == 1 or k <= SMALL_INNER:
         return True
     sizes = (m, n, k, batches, a.dtype.itemsize)
     by_rows = max(contract[0]) < min(left), max(contract[1]) < min(right)  # are columns side by side?
