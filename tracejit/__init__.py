@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tracejit.runtime import CacheInfo as CacheInfo
     from tracejit.runtime import cache_clear as cache_clear
     from tracejit.runtime import cache_info as cache_info
+    from tracejit.runtime import release_memory as release_memory
     from tracejit.runtime.threads import get_threads as get_threads
     from tracejit.runtime.threads import set_threads as set_threads
     from tracejit.tuning import autotune as autotune
@@ -63,8 +64,8 @@ _PLACES = {
         ),
         "tracejit.errors",
     ),
-    **dict.fromkeys(("CacheInfo", "cache_clear", "cache_info"), "tracejit.runtime"),
     **dict.fromkeys(("get_threads", "set_threads"), "tracejit.runtime.threads"),
+    **dict.fromkeys(("CacheInfo", "cache_clear", "cache_info", "release_memory"), "tracejit.runtime"),
     **dict.fromkeys(("CFunction", "cfunc"), "tracejit.c_function"),
     "Choices": "tracejit.config",
     "autotune": "tracejit.tuning",
@@ -103,6 +104,7 @@ __all__ = [
     "jit",
     "jvp",
     "nn",
+    "release_memory",
     "set_threads",
     "stop_gradient",
     "value_and_grad",

@@ -21,7 +21,7 @@ from tracejit.config import Config
 from tracejit.errors import IndexOutOfBoundsError
 from tracejit.ir import evaluate
 from tracejit.ops.reading import read_graph
-from tracejit.runtime import abi, executable
+from tracejit.runtime import abi, executable, workspace
 from tracejit.runtime.executable import Executable
 from tracejit.schedule.fusion import schedule_graph
 
@@ -241,6 +241,7 @@ def test_eight_threads_share_one_executable_and_no_workspace(rng: np.random.Gene
     inputs = [(rng.standard_normal((40, 60)), arguments[1]) for _ in range(8)]
     expected = [evaluate(record.graph, pair) for pair in inputs]
     barrier = threading.Barrier(8)
+    workspace.release_memory()
 
     def work(k: int) -> None:
         barrier.wait(60)
@@ -250,28 +251,8 @@ def test_eight_threads_share_one_executable_and_no_workspace(rng: np.random.Gene
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    assert 1 <= len(f.workspaces) <= 8
-    assert len({w.ctypes.data for w in f.workspaces}) == len(f.workspaces)
-
-
-def test_a_workspace_is_kept_unless_it_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    f = executable_of(
-        """
-def f(v0: 'f64[20]'):
-    v1: 'f64[20]' = exp(v0)
-    v2: 'f64[20]' = tanh(v1)
-    return (v2,)
-""",
-        fuse=False,
-    )
-    f([np.ones(20)])
-    (kept,) = f.workspaces
-    f([np.ones(20)])
-    assert f.workspaces == [kept]
-    f.workspaces.clear()
-    monkeypatch.setattr(executable, "WORKSPACE_KEPT", 0)
-    f([np.ones(20)])
-    assert f.workspaces == []
+    assert 1 <= len(workspace.FREE) <= 8
+    assert len({w.ctypes.data for w in workspace.FREE}) == len(workspace.FREE)
 
 
 # --- machine code -------------------------------------------------------------------------------------

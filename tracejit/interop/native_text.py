@@ -216,7 +216,7 @@ steps.done:
   call void %code(ptr %table, ptr %constants)
   br i1 %needs, label %give, label %done
 give:
-  %is.small = icmp sle i64 %size, {at.WORKSPACE_KEPT}
+  %is.small = icmp sle i64 %size, {at.KEPT_BYTES}
   br i1 %is.small, label %keep, label %free.if
 keep:
   %other = atomicrmw xchg ptr %slot, ptr %block acq_rel, align 8

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from tracejit.interop.signature import Position
-from tracejit.runtime.executable import WORKSPACE_KEPT as WORKSPACE_KEPT
 from tracejit.runtime.executable import Bound, Executable, layout_of
+from tracejit.runtime.workspace import KEPT_BYTES as KEPT_BYTES
 
 # Positions of a record's words.
 NEXT = 0  # the next record of the chain

@@ -23,12 +23,11 @@ from tracejit.config import Config
 from tracejit.errors import LinAlgError
 from tracejit.ir import Atom, Const, Eqn, Var
 from tracejit.runtime import threads
+from tracejit.runtime import workspace as pool
 from tracejit.runtime.abi import DATA_OFFSET, cell_address, offsets_hold
 from tracejit.runtime.cache import Origin, get_program
 from tracejit.runtime.native import NativeProgram
 from tracejit.schedule.access import is_virtual
-
-WORKSPACE_KEPT = 256 * 2**20  # bytes: a larger workspace is given back after each call
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,6 @@ class Executable:
         multiplied = {b for c in program.library_calls for b in c.touched}
         self._multiplied = [program.buffers.get(v) in multiplied for v in program.inputs]
         self._is_reshaped = any(s != v.type.shape for s, v in zip(self.shapes, program.outputs, strict=True))
-        self.workspaces: list[Any] = []
         self._address: Callable[[Any], int] | None = id if offsets_hold() else None
 
     def __call__(self, arrays: Sequence[Any], into: Mapping[int, Any] | None = None) -> list[Any]:
@@ -118,7 +116,7 @@ class Executable:
         handles += [address(x) for x in outputs]
         workspace = status = None
         if self.program.workspace:
-            workspace = self.take_workspace()
+            workspace = pool.take(self.program.workspace)
         handles.append(0 if workspace is None else address(workspace))
         if bound.has_status:
             status = np.zeros(1, np.int64)
@@ -131,20 +129,13 @@ class Executable:
             bound.entry(bound.pack(bound.whole, *dynamic) + bound.fixed, bound.constants)
         else:
             self.run_steps(bound, inputs, outputs, dynamic, workspace)
-        if workspace is not None and workspace.nbytes <= WORKSPACE_KEPT:
-            self.workspaces.append(workspace)
+        if workspace is not None:
+            pool.give(workspace)
         if status is not None and status[0]:
             raise bound.text.checks[int(status[0]) - 1].error()
         if self._is_reshaped:
             return [x.reshape(s) for x, s in zip(outputs, self.shapes, strict=True)]
         return outputs
-
-    def take_workspace(self) -> Any:
-        """A workspace that no other thread uses."""
-        try:
-            return self.workspaces.pop()
-        except IndexError:
-            return np.empty(self.program.workspace, np.uint8)
 
     def run_steps(
         self, bound: Bound, inputs: list[Any], outputs: list[Any], dynamic: tuple[int, ...], workspace: Any

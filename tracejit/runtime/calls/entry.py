@@ -219,6 +219,7 @@ _failures: list[InternalError] = []
 
 def _load() -> _Loaded | None:
     """Compile or find the code, once; None, after one warning, where LLVM cannot make it for this machine."""
+    from tracejit.runtime import workspace
     from tracejit.runtime.cache import get_machinery
     from tracejit.runtime.calls.module import module_text
 
@@ -235,17 +236,19 @@ def _load() -> _Loaded | None:
                 )
                 return None
             name = sys.intern(GENERAL_NAME)
-            keep = (name, np.dtype(np.uint8))
+            keep = (name, workspace.FREE, workspace.take)
             words = {
                 **{f: _address_of(f) for f in C_FUNCTIONS},
                 **_numpy_functions(),
                 "ndarray": id(np.ndarray),
                 "none": id(None),
                 "true": id(True),
-                "uint8": id(keep[1]),
                 "general_name": id(name),
                 "traces": ctypes.addressof(TRACES_UNDER_WAY),
                 "hits": ctypes.addressof(NATIVE_HITS),
+                "workspaces": id(workspace.FREE),
+                "workspace_limit": ctypes.addressof(workspace.LIMIT),
+                "new_workspace": id(workspace.take),
             }
             api = (ctypes.c_int64 * len(API.fields))(*API.pack(**words))
             _loaded.append(_Loaded(program, api, keep))

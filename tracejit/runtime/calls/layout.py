@@ -50,7 +50,18 @@ NUMPY_FUNCTIONS = {"PyArray_NewFromDescr": ("lllillill", 94), "PyArray_Scalar": 
 SIGNATURES = {**C_FUNCTIONS, **{name: signature for name, (signature, _) in NUMPY_FUNCTIONS.items()}}
 
 # The process's table: functions, objects, and the cells that it shares with Python.
-API = Struct(*SIGNATURES, "ndarray", "none", "true", "uint8", "general_name", "traces", "hits")
+API = Struct(
+    *SIGNATURES,
+    "ndarray",
+    "none",
+    "true",
+    "general_name",
+    "traces",
+    "hits",
+    "workspaces",  # the list of those that no call uses
+    "workspace_limit",  # of the bytes in it
+    "new_workspace",  # called where the list has none that is large enough
+)
 
 STATE_WORDS = Struct("api", "first")  # one for each cache of programs
 
@@ -84,8 +95,6 @@ PLAN = Struct(
     "code",
     "releases",  # is the interpreter's lock given up while the code runs?
     "workspace_bytes",
-    "workspaces",  # a list of arrays that no call uses
-    "workspaces_keep",
     "workspace_at",
     "status_at",  # a cell of two words; 0 where no index is checked
     "status_handle",

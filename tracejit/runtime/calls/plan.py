@@ -38,7 +38,7 @@ from tracejit.runtime.calls.layout import (
     Step,
     Watch,
 )
-from tracejit.runtime.executable import WORKSPACE_KEPT, Bound, Executable, layout_of
+from tracejit.runtime.executable import Bound, Executable, layout_of
 
 MAX_FRAME_BYTES = 64 * 1024  # of the stack that a call may take
 
@@ -266,8 +266,6 @@ class _Planner:
         header["constants"], header["code"] = bound.constants, bound.native.address
         header["releases"] = work_of(program.schedule.graph) > RELEASE_WORK
         header["workspace_bytes"] = program.workspace
-        header["workspaces"] = self.address(self.executable.workspaces)
-        header["workspaces_keep"] = program.workspace <= WORKSPACE_KEPT
         header["workspace_at"] = self.handles[-2]
         if bound.has_status:
             header["status_at"], header["status_handle"] = self.reserve(2), self.handles[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tracejit.runtime.calls.assembler import Function, Row, Word
 from tracejit.runtime.calls.code import Code
-from tracejit.runtime.calls.layout import BUILD, CONTENT, KEY, OUTPUT, WORD, Step
+from tracejit.runtime.calls.layout import BUILD, CONTENT, DIMS, KEY, OUTPUT, WORD, Step
 
 
 def make_outputs() -> Function:
@@ -51,39 +51,56 @@ def drop_outputs() -> Function:
 
 
 def take_workspace() -> Function:
-    """An array that no other call uses, new or from the list; 1 where the plan needs none."""
+    """An array that no other call uses, the last of the list if it will do; 1 where the plan needs none."""
     f = Code("take_workspace", "api", "plan", "frame")
     plan = f.row("%plan")
-    with f.when(f.equal(plan("workspace_bytes"), 0)):
+    size = plan("workspace_bytes")
+    with f.when(f.equal(size, 0)):
         f.exit(1)
-    found, free = f.variable(), plan("workspaces")
+    found, free = f.variable(), f.thing("workspaces")
     count = f.load(free, CONTENT)
     with f.when(f.differ(count, 0)):
         last = f.sub(count, 1)
-        found.set(f.c("PyList_GetItem", free, last))
-        f.c("Py_IncRef", found.get())
-        f.c("PyList_SetSlice", free, last, count, 0)
-    with f.when(f.equal(count, 0)):
-        descr = f.thing("uint8")
-        f.c("Py_IncRef", descr)
-        size = plan.at("workspace_bytes")
-        found.set(f.c("PyArray_NewFromDescr", f.thing("ndarray"), descr, 1, size, 0, 0, 0, 0))
+        array = f.c("PyList_GetItem", free, last)
+        too_small = f.less(f.load(f.load(array, DIMS)), size)
+        with f.when(f.put(f"xor i1 {too_small}, true")):
+            f.c("Py_IncRef", array)
+            f.c("PyList_SetSlice", free, last, count, 0)
+            found.set(array)
+    with f.when(f.equal(found.get(), 0)):
+        number = f.c("PyLong_FromLongLong", size)
+        with f.when(f.differ(number, 0)):
+            argument = f.add("%frame", plan("workspace_at"))
+            f.store(argument, number)
+            found.set(f.c("PyObject_VectorcallDict", f.thing("new_workspace"), argument, 1, 0))
+            f.drop(number)
     f.store(f.add("%frame", plan("workspace_at")), found.get())
     f.exit(found.get())
     return f
 
 
 def give_workspace() -> Function:
-    """Back to the list; dropped where it is too large to be kept."""
+    """Back to the list, as `workspace.give` does it."""
     f = Code("give_workspace", "api", "plan", "frame")
     plan = f.row("%plan")
-    with f.when(f.differ(plan("workspace_bytes"), 0)):
-        array = f.load(f.add("%frame", plan("workspace_at")))
-        with f.when(f.differ(plan("workspaces_keep"), 0)):
-            failed = f.c("PyList_Append", plan("workspaces"), array)
-            with f.when(f.differ(failed, 0)):
-                f.c("PyErr_Clear")
+    with f.when(f.equal(plan("workspace_bytes"), 0)):
+        f.exit(0)
+    array, free = f.load(f.add("%frame", plan("workspace_at"))), f.thing("workspaces")
+    limit = f.load(f.thing("workspace_limit"))
+    with f.when(f.less(limit, f.load(f.load(array, DIMS)))):
         f.drop(array)
+        f.exit(0)
+    with f.when(f.differ(f.c("PyList_Append", free, array), 0)):
+        f.c("PyErr_Clear")
+    f.drop(array)
+    kept, count = f.variable(), f.load(free, CONTENT)
+    with f.repeat_while_less(f.variable(), count, 1) as place:
+        item = f.c("PyList_GetItem", free, place)
+        kept.set(f.add(kept.get(), f.load(f.load(item, DIMS))))
+    with f.repeat_while_less(f.variable(), count, 1), f.when(f.less(limit, kept.get())):
+        first = f.c("PyList_GetItem", free, 0)
+        kept.set(f.sub(kept.get(), f.load(f.load(first, DIMS))))
+        f.c("PyList_SetSlice", free, 0, 1, 0)
     f.exit(0)
     return f
 
