@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from tracejit.comparison import Comparison, Row, format_table, median_seconds, readable_seconds
+from tracejit.comparison import Comparison, Row, median_seconds
 from tracejit.errors import UnsupportedError
 
 
@@ -105,18 +105,6 @@ def test_the_table_has_a_line_for_each_row() -> None:
         "unfused        12.0 ms   3.00        7              1       12,345   1.50 s",
         "fused          4.00 us   1.00        1              0        2,400   250 ms",
     ]
-
-
-def test_columns_are_as_wide_as_their_widest_cell() -> None:
-    assert format_table([("a", "bb"), ("long", "c")]) == "a     bb\n----  --\nlong   c"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.0, "0.00 us"), (3.14159e-6, "3.14 us"), (99e-6, "99.0 us"), (0.0451, "45.1 ms"), (123.4, "123 s")],
-)
-def test_seconds_read_with_three_digits_and_a_unit(seconds: float, text: str) -> None:
-    assert readable_seconds(seconds) == text
 
 
 def test_calls_take_turns_and_each_round_is_told() -> None:

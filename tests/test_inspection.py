@@ -34,6 +34,7 @@ def test_every_stage_stands_under_its_heading(arguments: tuple[Any, ...]) -> Non
         "passes, equation before and after",
         "after the passes, N equation",
         "schedule: N kernel, N library calls, N bytes moved",
+        "memory: a call adds N bytes",
         "kernel source",
         "compiled",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from tracejit.api import Transformed
 from tracejit.api.record import Record, record_call
 from tracejit.errors import UnsupportedError
 from tracejit.progress import Progress
+from tracejit.tables import format_table, readable_seconds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -197,30 +198,3 @@ def _cells(row: Row) -> tuple[str, ...]:
     compiled = "" if row.compile_seconds is None else readable_seconds(row.compile_seconds)
     numbers = [f"{n:,}" if n is not None else "" for n in (row.kernels, row.library_calls, row.bytes_moved)]
     return row.name, readable_seconds(row.seconds), f"{row.ratio:.2f}", *numbers, compiled
-
-
-def format_table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as text: the first row is the heading; the first column stands left, the others right.
-
-    >>> print(format_table([("", "time"), ("fused", "1.00 us")]))
-              time
-    -----  -------
-    fused  1.00 us
-    """
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines = [
-        "  ".join(c.rjust(w) if k else c.ljust(w) for k, (c, w) in enumerate(zip(row, widths))).rstrip()
-        for row in rows
-    ]
-    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
-
-
-def readable_seconds(seconds: float) -> str:
-    """Three digits and a unit.
-
-    >>> readable_seconds(0.0123), readable_seconds(4.2e-6), readable_seconds(2.5)
-    ('12.3 ms', '4.20 us', '2.50 s')
-    """
-    unit, factor = next(((u, f) for u, f in (("s", 1.0), ("ms", 1e3)) if seconds * f >= 1), ("us", 1e6))
-    number = seconds * factor
-    return f"{number:.{2 if number < 10 else 1 if number < 100 else 0}f} {unit}"

@@ -11,6 +11,7 @@ from tracejit.api.record import Record, record_call
 from tracejit.ir import Graph, Source, format_graph
 
 if TYPE_CHECKING:
+    from tracejit.codegen.places import MemoryPlan
     from tracejit.compile import Stages
     from tracejit.runtime.native import NativeProgram
 
@@ -28,6 +29,8 @@ class Inspection:
     kernels, library_calls: how many of each one call of the function runs
     bytes_moved: bytes that these read and write at least
     workspace: bytes of temporary arrays
+    memory: every array with its place, its lifetime in steps, and your name or line behind it; `print` it.
+        Its `added_bytes` are what a call adds: results and workspace
     equation_counts: equations after each stage: "traced", "adjoint", "optimized"
     passes: for each pass its name, and the equations before and after it
     timings: seconds of each stage of a first call: trace (the function runs on tracers), transform (its
@@ -47,6 +50,7 @@ class Inspection:
     library_calls: int
     bytes_moved: int
     workspace: int
+    memory: MemoryPlan
     equation_counts: dict[str, int]
     passes: tuple[tuple[str, int, int], ...]
     timings: dict[str, float]
@@ -68,6 +72,7 @@ class Inspection:
             ("passes, equations before and after", passes),
             (f"after the passes, {_count(counts['optimized'], 'equation')}", self.optimized),
             (self._work(), self.schedule),
+            (f"memory: a call adds {self.memory.added_bytes:,} bytes", str(self.memory)),
             ("kernel source", self.source.rstrip() or "no kernels"),
             ("compiled", self._facts()),
         ]
@@ -122,6 +127,7 @@ def inspect_record(record: Record) -> Inspection:
     """Take the graph of a recorded call down the road, and describe what each stage made of it."""
     # The stages below are loaded when first used, so that `import tracejit` stays cheap.
     from tracejit.codegen.describe import count_kernels, format_program
+    from tracejit.codegen.places import plan_of
     from tracejit.codegen.program import bytes_moved
     from tracejit.compile import compile_stages, run_stages, time_run
     from tracejit.schedule.describe import format_schedule
@@ -142,6 +148,7 @@ def inspect_record(record: Record) -> Inspection:
         library_calls=library_calls,
         bytes_moved=bytes_moved(stages.program),
         workspace=stages.program.workspace,
+        memory=plan_of(stages.program, record.inputs, record.outputs),
         equation_counts={
             "traced": len(record.traced.eqns),
             "adjoint": len(record.graph.eqns),

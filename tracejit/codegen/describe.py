@@ -9,6 +9,7 @@ from tracejit.codegen.program import LibraryCall, Program, Segment, bytes_moved,
 from tracejit.codegen.regions import Region
 from tracejit.ir import ArrayType, Eqn, Source, Var
 from tracejit.schedule.access import reaches
+from tracejit.tables import align
 
 
 def format_program(program: Program, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> str:
@@ -30,19 +31,19 @@ def format_program(program: Program, inputs: Sequence[str] = (), outputs: Sequen
         out0  f64[5]  40 bytes  written  result 0
     in all 80 bytes moved; workspace of 0 bytes
     """
-    roles = _roles(program, inputs, outputs)
+    roles = roles_of(program, inputs, outputs)
     lines: list[str] = []
     for call in program.calls:
         for step in call.singles if isinstance(call, Segment) else [call]:
             if isinstance(step, Kernel):
                 read, written = kernel_traffic(step)
                 lines.append(f"{step.name}: reads {read:,} bytes, writes {written:,} bytes")
-                lines += _table([_row(b, _use(b, step), roles) for b in step.buffers])
+                lines += _format_rows([_row(b, _use(b, step), roles) for b in step.buffers])
             else:
                 lines += _describe_call(step.eqn, program, roles)
     lines.append(f"in all {bytes_moved(program):,} bytes moved; workspace of {program.workspace:,} bytes")
     places = sorted(program.offsets.items(), key=lambda item: (item[1], item[0].name))
-    lines += _table([_row(b, f"at {offset:,}", roles) for b, offset in places if nbytes(b) or b.var])
+    lines += _format_rows([_row(b, f"at {offset:,}", roles) for b, offset in places if nbytes(b) or b.var])
     for region in program.regions.values():
         lines += _describe_region(region, roles)
     return "\n".join(lines)
@@ -67,10 +68,10 @@ def _describe_region(region: Region, roles: Mapping[Var, str]) -> list[str]:
         for b, offset in places
         for use in [f"at {offset:,}"]
     ]
-    return [title, *_table(rows)]
+    return [title, *_format_rows(rows)]
 
 
-def _roles(program: Program, inputs: Sequence[str], outputs: Sequence[str]) -> dict[Var, str]:
+def roles_of(program: Program, inputs: Sequence[str], outputs: Sequence[str]) -> dict[Var, str]:
     """For each array what the user knows it by: an argument, a result, or the line that made it."""
     roles = {e.out: _line(e.source) for e in program.schedule.graph.eqns}
     for k, var in enumerate(program.inputs):
@@ -92,7 +93,7 @@ def _describe_call(eqn: Eqn, program: Program, roles: Mapping[Var, str]) -> list
     written = eqn.out.type.nbytes
     title = f"{eqn.primitive.name}: a library call, reads {read:,} bytes, writes {written:,} bytes"
     rows = [_row(program.buffers[v], "read", roles) for v in dict.fromkeys(below)]
-    return [title, *_table([*rows, _row(program.buffers[eqn.out], "written", roles)])]
+    return [title, *_format_rows([*rows, _row(program.buffers[eqn.out], "written", roles)])]
 
 
 def _use(buffer: Buffer, kernel: Kernel) -> str:
@@ -103,11 +104,11 @@ def _use(buffer: Buffer, kernel: Kernel) -> str:
 
 
 def _row(buffer: Buffer, use: str, roles: Mapping[Var, str]) -> tuple[str, ...]:
-    role = roles.get(buffer.var, "") if buffer.var is not None else _own_role(buffer)
+    role = roles.get(buffer.var, "") if buffer.var is not None else own_role(buffer)
     return buffer.name, str(ArrayType(buffer.shape, buffer.dtype)), f"{nbytes(buffer):,} bytes", use, role
 
 
-def _own_role(buffer: Buffer) -> str:
+def own_role(buffer: Buffer) -> str:
     """What memory is for that holds no variable."""
     subject, _, kind = buffer.name.rpartition(".")
     if kind == "partials":
@@ -117,17 +118,9 @@ def _own_role(buffer: Buffer) -> str:
     return "tiles and rows of each worker" if kind.startswith("area") else "kept between passes over a row"
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Rows with their columns aligned; the column of bytes to the right."""
-    if not rows:
-        return []
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines: list[str] = []
-    for row in rows:
-        cells = [c.ljust(w) for c, w in zip(row, widths, strict=True)]
-        cells[2] = row[2].rjust(widths[2])
-        lines.append(("    " + "  ".join(cells)).rstrip())
-    return lines
+def _format_rows(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows with their columns aligned, inset; the column of bytes to the right."""
+    return [f"    {line}" for line in align(rows, right=(2,))]
 
 
 def count_kernels(program: Program) -> tuple[int, int]:
