@@ -1,4 +1,4 @@
-"""Programs as text: the arrays of each kernel and library call, their bytes, the plan of the workspace."""
+"""Programs as text: the arrays of each kernel and library call, and their bytes."""
 
 from __future__ import annotations
 
@@ -42,33 +42,19 @@ def format_program(program: Program, inputs: Sequence[str] = (), outputs: Sequen
             else:
                 lines += _describe_call(step.eqn, program, roles)
     lines.append(f"in all {bytes_moved(program):,} bytes moved; workspace of {program.workspace:,} bytes")
-    places = sorted(program.offsets.items(), key=lambda item: (item[1], item[0].name))
-    lines += _format_rows([_row(b, f"at {offset:,}", roles) for b, offset in places if nbytes(b) or b.var])
-    for region in program.regions.values():
-        lines += _describe_region(region, roles)
+    lines += [t for region in program.regions.values() if (t := _describe_region(region))]
     return "\n".join(lines)
 
 
-def _describe_region(region: Region, roles: Mapping[Var, str]) -> list[str]:
-    """How the steps of a region run, where that is more than all at once, and what a worker has for them."""
+def _describe_region(region: Region) -> str:
+    """How the steps of a region run, where that is more than all at once; `codegen.places` has its memory."""
     if region.strands == 1 and not region.inside:
-        return []
+        return ""
     steps = "1 step" if len(region.steps) == 1 else f"{len(region.steps)} steps"
     strands = "1 strand" if region.strands == 1 else f"{region.strands} strands"
-    title = (
+    return (
         f"region {region.number}: {steps} over {region.extent:,} rows, {region.tile:,} at a time, {strands}"
     )
-    places = sorted(region.inside.items(), key=lambda item: (item[1], item[0].name))
-    rows = [
-        _row(
-            Buffer(b.var, (region.tile, *b.shape[1:]) if b in region.tiles else b.shape, b.dtype, b.name),
-            use,
-            roles,
-        )
-        for b, offset in places
-        for use in [f"at {offset:,}"]
-    ]
-    return [title, *_format_rows(rows)]
 
 
 def roles_of(program: Program, inputs: Sequence[str], outputs: Sequence[str]) -> dict[Var, str]:
