@@ -32,6 +32,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("compile",),
     ("interop",),
     ("api",),
+    ("roofline",),
     ("nn", "inspection", "drawing", "comparison", "check", "c_function"),
     ("tuning",),
     ("__init__",),

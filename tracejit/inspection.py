@@ -13,6 +13,7 @@ from tracejit.ir import Graph, Source, format_graph
 if TYPE_CHECKING:
     from tracejit.codegen.places import MemoryPlan
     from tracejit.compile import Stages
+    from tracejit.roofline import Roofline
     from tracejit.runtime.native import NativeProgram
 
 
@@ -56,6 +57,24 @@ class Inspection:
     timings: dict[str, float]
     origin: str | None
     _native: NativeProgram | None
+    _record: Record
+
+    @functools.cached_property
+    def roofline(self) -> Roofline:
+        """Every kernel's and library call's bytes, flops and time against what this machine can do.
+
+        Measured when it is asked for, on the arrays of the call, for about a second; the ceilings of a
+        machine take another one at their first use, and are kept in the cache folder. `print` or `plot` it:
+
+        >>> found = tj.inspect(tj.grad_jit(lambda w: np.sum(w * w)))(np.ones(1000))
+        >>> (row,) = found.roofline.fused.rows
+        >>> row.bytes_moved, row.flops, row.seconds > 0
+        (16008, 3000, True)
+        """
+        from tracejit.roofline import measure_roofline
+
+        record = self._record
+        return measure_roofline(record.graph, record.arrays, self.name, threads=record.threads)
 
     @functools.cached_property
     def assembly(self) -> str:
@@ -89,7 +108,7 @@ class Inspection:
             record = self._native.record
             lines.append(f"machine code: {len(record.object_code):,} bytes, from {self.origin}")
             lines.append(f"calls C functions: {', '.join(record.symbols) or 'none'}")
-            lines.append("as LLVM IR: .llvm, as machine instructions: .assembly")
+            lines.append("as LLVM IR: .llvm, as machine instructions: .assembly; each step timed: .roofline")
         return "\n".join(lines)
 
 
@@ -163,6 +182,7 @@ def inspect_record(record: Record) -> Inspection:
         },
         origin=compiled.origin,
         _native=compiled.native,
+        _record=record,
     )
 
 

@@ -37,6 +37,11 @@ def take(size: int) -> Any:
             found = FREE.pop()
             if found.nbytes >= size:
                 return found
+    return aligned(size)
+
+
+def aligned(size: int) -> Any:
+    """Fresh memory of `size` bytes whose start lies on a cache line: NumPy's lies on 16 bytes."""
     memory = np.empty(size + ALIGNMENT - 1, np.uint8)
     shift = -memory.ctypes.data % ALIGNMENT
     return memory[shift : shift + size]
