@@ -13,7 +13,7 @@ import pytest
 from tracejit.ir import Graph, evaluate, verify
 
 
-def evaluate_graph(graph: Graph, *_: Any, **__: Any) -> Callable[[Sequence[Any]], list[Any]]:
+def evaluate_graph(graph: Graph, fuse: bool = True, **settings: Any) -> Callable[[Sequence[Any]], list[Any]]:
     """Stands in for `compile_graph`: the reference, with fresh arrays out and the arguments checked."""
     verify(graph)
 

@@ -71,9 +71,16 @@ PROGRAMS: dict[str, tuple[Any, Callable[[int], tuple[Any, ...]]]] = {
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
+def test_sizes_have_few_sources_where_the_cost_table_tells_them_apart(name: str) -> None:
+    """Rows of up to 15 elements with scratch, and arrays beyond the caches, may have code of their own."""
+    function, arguments = PROGRAMS[name]
+    assert len({source_of(function, *arguments(n)) for n in (5, 12, 13, 14, 17, 200, 3000, 4000)}) <= 4
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_another_size_has_the_same_source(name: str) -> None:
     function, arguments = PROGRAMS[name]
-    texts = {source_of(function, *arguments(n)) for n in (12, 13, 17, 100, 128, 3000)}
+    texts = {source_of(function, *arguments(n)) for n in (17, 18, 100, 128, 300)}
     assert len(texts) == 1
 
 

@@ -35,6 +35,9 @@ class Choices:
     repeat: Literal["auto", "store", "recompute"] = _one_of("auto", "store", "recompute")
     """A value that a later pass over a row needs: kept in a scratch row, or computed again."""
 
+    merge: Literal["auto", "always"] = _one_of("auto", "always")
+    """Kernels that can share loops: one, unless these would then run across rows of memory; or always one."""
+
     products: Literal["auto", "library", "loop"] = _one_of("auto", "library", "loop")
     """A matrix product: a call of BLAS, or a loop that fuses with its surroundings."""
 

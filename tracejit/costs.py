@@ -98,6 +98,11 @@ class Costs:
             footprint
         )
 
+    @property
+    def near(self) -> float:
+        """Bytes of the two nearest caches."""
+        return self.levels[1][0]
+
     def byte(self, footprint: float) -> float:
         """A byte that comes from, or goes to, the level of memory that holds `footprint` bytes."""
         return next(price for size, price in self.levels if footprint <= size)

@@ -209,3 +209,23 @@ def f(v0: 'f64[8320]', v2: 'f64[64,64]'):
     return (v5,)
 """
     assert names(schedule_of(text)) == [["dot_general"]]
+
+
+COLUMNS = """
+def f(v0: 'f64[{n},64]', v1: 'f64[64]'):
+    v2: 'f64[64]' = multiply(v1, v1)
+    v3: 'f64[{n},64]' = broadcast(v2, dims=(1,), shape=({n}, 64))
+    v4: 'f64[{n},64]' = exp(v0)
+    v5: 'f64[{n},64]' = divide(v4, v3)
+    return (v5,)
+"""
+
+
+def test_a_kernel_does_not_go_across_the_rows_of_large_arrays_for_the_sake_of_a_small_one() -> None:
+    small, large = (schedule_of(COLUMNS.format(n=n)) for n in (100, 10000))
+    assert [len(step.group.eqns) for step in small.kernels] == [3]
+    assert sorted(names(large)) == [["exp", "divide"], ["multiply"]]
+    (rows,) = [step for step in large.kernels if len(step.order) == 2]
+    assert [rows.group.extents[axis] for axis in rows.order] == [10000, 64]
+    always = schedule_of(COLUMNS.format(n=10000), choices=Choices(merge="always"))
+    assert len(always.kernels) == 1

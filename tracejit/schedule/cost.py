@@ -6,7 +6,7 @@ import math
 
 from tracejit.costs import COSTS
 from tracejit.ir import Eqn, Kind, Var
-from tracejit.schedule.group import Group
+from tracejit.schedule.group import Group, loop_order
 
 SHORT_ROW = 8  # elements: the lanes of a vector of float64
 
@@ -30,6 +30,32 @@ def moving(var: Var, touched: int) -> float:
     shape = var.type.shape
     is_picked = len(shape) > 1 and 1 < shape[-1] < SHORT_ROW
     return var.type.size * (COSTS.moving(var.type.dtype.itemsize, touched) + is_picked * COSTS.picked)
+
+
+def walking(group: Group) -> float:
+    """What its order of loops costs a kernel: arrays whose rows the innermost loop goes across.
+
+    Nothing where all of them are in the two nearest caches: lanes then run along the rows as well.
+    """
+    if len(group.extents) < 2:
+        return 0.0
+    order = loop_order(group)
+    if order is None or len(order) < 2:
+        return 0.0
+    inner, across = order[-1], 0
+    for var, dims in group.reads:
+        if dims is not None and inner in dims and var not in group.computed:
+            axes = [d for d in dims if d is not None]
+            across += var.type.size * (axes[-1] != inner)
+    return across * COSTS.picked if footprint(group) > COSTS.near else 0.0
+
+
+def joining(a: Group, b: Group) -> float:
+    """What one kernel saves in place of two: a launch, and the arrays that both would move."""
+    read, both = {v for v, _ in a.external_reads()}, {v for v, _ in b.external_reads()}
+    touched = footprint(a)
+    passed = sum([2 * moving(v, touched) for v in (read | both) if v in a.computed or v in b.computed])
+    return COSTS.kernel + passed + sum([moving(v, touched) for v in read & both])
 
 
 def footprint(group: Group) -> int:

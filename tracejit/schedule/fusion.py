@@ -60,7 +60,7 @@ def schedule_graph(graph: Graph, fuse: bool = True, choices: Choices = AUTO) -> 
     graph = give_outputs_arrays(give_products_matrices(graph) if fuse else graph)
     graph = drop_dead(give_routines_rows(graph))
     definitions = {e.out: e for e in graph.eqns}
-    grouping = _Grouping(definitions)
+    grouping = _Grouping(definitions, choices.merge == "always")
     for number, eqn in enumerate(graph.eqns):
         if not is_virtual(eqn):
             grouping.add(number, eqn, fuse)
@@ -93,12 +93,18 @@ class _Node:
         """Bytes that the group touches, once it is complete."""
         return cost.footprint(self.group)
 
+    @functools.cached_property
+    def walking(self) -> float:
+        """What its order of loops costs, asked before it is merged; forgotten when it is extended."""
+        return cost.walking(self.group)
+
 
 class _Grouping:
     """The groups under construction and their dependencies."""
 
-    def __init__(self, definitions: Mapping[Var, Eqn]) -> None:
+    def __init__(self, definitions: Mapping[Var, Eqn], merges_always: bool = False) -> None:
         self.definitions = definitions
+        self.merges_always = merges_always
         self.nodes: dict[int, _Node] = {}
         self.owner: dict[Var, int] = {}
         self.readers: dict[Var, set[int]] = {}
@@ -145,6 +151,7 @@ class _Grouping:
     def _enter_one(self, key: int, number: int, eqn: Eqn, group: Group) -> None:
         self.owner[eqn.out] = key
         self.nodes[key].last = number
+        self.nodes[key].__dict__.pop("walking", None)
         for var, _ in group.reads:
             if var not in self.nodes[key].group.computed:
                 self.nodes[key].needs.add(var)
@@ -184,13 +191,20 @@ class _Grouping:
             self._absorb(a, b)
             return True
         merged = merge(left.group, right.group)
-        if merged is None or loop_order(merged, rank=False) is None:
+        if merged is None or loop_order(merged, rank=False) is None or not self._pays(left, right, merged):
             return False
         self._leave(b)
         self.replace(a, merged)
         self.owner.update(dict.fromkeys(right.group.computed, a))
         self._join_below(a, b)
         return True
+
+    def _pays(self, left: _Node, right: _Node, merged: Group) -> bool:
+        """Does one kernel save more than its order of loops costs, where that suits one of the two less?"""
+        if self.merges_always:
+            return True
+        worse = cost.walking(merged) - left.walking - right.walking
+        return worse <= 0 or worse < cost.joining(left.group, right.group)
 
     def replace(self, key: int, group: Group) -> None:
         """Put another group in the place of one that computed less."""
@@ -298,6 +312,8 @@ def _with_cone(
     added = {v for v, _ in group.external_reads()} - known
     price = sum(cost.computing(e, group) for e in cone)
     price += sum(cost.moving(v, node.footprint) for v in added)
+    if spare < math.inf:
+        price += max(cost.walking(group) - node.walking, 0.0)
     return (group, price) if price <= spare else None
 
 
