@@ -34,7 +34,7 @@ from tracejit.codegen.loops import (
 )
 from tracejit.codegen.scalars import BOOL, ScalarLanguage
 from tracejit.config import AUTO, Choices
-from tracejit.costs import COSTS
+from tracejit.costs import COSTS, SHORT_SCRATCH
 from tracejit.ir import Atom, Const, Eqn, Kind, Var
 from tracejit.ops.core import reshape_p
 from tracejit.schedule import cost
@@ -346,24 +346,31 @@ class Lowering:
         if self.choices.repeat == "store":
             return False
         spare = FORCED
+        loading = 0.0
         if self.choices.repeat == "auto":
             row = math.prod(self.group.extents[a] for a in self.result_paths[var][1:])
             size = var.type.dtype.itemsize
             spare = 2 * COSTS.moving(size, row * size)
-        return self.repeating(var, spare) <= spare
+            if row <= SHORT_SCRATCH:  # rows side by side: lanes are loaded one by one, but scratch is not
+                loading = COSTS.picked
+        return self.repeating(var, spare, loading) <= spare
 
-    def repeating(self, var: Var, spare: float) -> float:
-        """Nanoseconds to compute an element from what is at hand; infinite where arithmetic is not all."""
+    def repeating(self, var: Var, spare: float, loading: float) -> float:
+        """Nanoseconds to compute an element from what is at hand; infinite where arithmetic is not all.
+
+        loading: what an element of an array of rows costs
+        """
         if var in self.scalars or var in self.stored or var in self.scratch:
             return 0
         eqn = self.in_group[var]
         if eqn.primitive.kind is not Kind.ELEMENTWISE:
             return math.inf
-        price = cost.arithmetic(eqn)
+        read = [v for v in self.group.operands[var] if v not in self.in_group and v.type.rank > 1]
+        price = cost.arithmetic(eqn) + loading * len(read)
         for operand in self.operands[var]:
             if price > spare:
                 break
-            price += self.repeating(operand, spare - price)
+            price += self.repeating(operand, spare - price, loading)
         return price
 
     def from_scratch(self, var: Var) -> Scalar:

@@ -13,8 +13,7 @@ from typing import Literal
 from tracejit.codegen.describe import own_role, roles_of
 from tracejit.codegen.loops import Buffer, Combine, Kernel, Load, walk
 from tracejit.codegen.memory_plan import ALIGNMENT
-from tracejit.codegen.products import MatrixProduct
-from tracejit.codegen.program import LibraryCall, Program, Segment
+from tracejit.codegen.program import Call, LibraryCall, Program, Segment
 from tracejit.codegen.regions import Region
 from tracejit.ir import ArrayType, Eqn, Var
 from tracejit.schedule.access import reaches
@@ -159,7 +158,7 @@ def plan_of(program: Program, inputs: Sequence[str] = (), outputs: Sequence[str]
     """The memory plan of a program; `inputs` and `outputs` are what the user calls them.
 
     >>> from tracejit.ops.reading import read_graph
-    >>> from tracejit.codegen.program import build_program
+    >>> from tracejit.codegen.program import Call, build_program
     >>> from tracejit.schedule.fusion import schedule_graph
     >>> graph = read_graph('''
     ... def f(v0: 'f64[5]'):
@@ -252,9 +251,10 @@ def steps_of(program: Program) -> list[Step]:
     return steps
 
 
-def _uses(step: Kernel | MatrixProduct) -> dict[Buffer, Use]:
-    if isinstance(step, MatrixProduct):
-        return {step.left.buffer: "r", step.right.buffer: "r", step.out: "w"}
+def _uses(step: Kernel | Call) -> dict[Buffer, Use]:
+    if not isinstance(step, Kernel):
+        out, *read = step.buffers
+        return {**dict.fromkeys(read, "r"), out: "w"}
     loaded = {s.buffer for s in walk(step.body) if isinstance(s, (Load, Combine))}
     both = step.written & loaded
     return {b: "b" if b in both else "w" if b in step.written else "r" for b in step.buffers}

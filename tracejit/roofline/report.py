@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracejit.codegen.describe import count_kernels
 from tracejit.codegen.loops import Kernel
-from tracejit.codegen.products import MatrixProduct
-from tracejit.codegen.program import LibraryCall, Program, Segment, kernel_traffic
+from tracejit.codegen.program import Call, LibraryCall, Program, Segment, kernel_traffic
 from tracejit.compile import Stages, run_stages
 from tracejit.config import Config
 from tracejit.ir import Graph, Source
@@ -231,7 +230,7 @@ def _rows(steps: Program, times: Sequence[float], config: Config) -> list[StepRo
     most = config.threads or get_threads()
     for call, seconds in zip(steps.calls, times, strict=True):
         used = 1
-        single: Kernel | MatrixProduct | LibraryCall = (
+        single: Kernel | Call | LibraryCall = (
             call if isinstance(call, LibraryCall) else call.singles[0]
         )
         if isinstance(call, Segment) and call.regions:
