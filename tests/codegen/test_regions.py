@@ -59,7 +59,7 @@ def test_results_do_not_depend_on_how_loops_are_cut(seed: int) -> None:
     if program is None or not program.is_tame:
         return
     expected = evaluate(program.graph, program.arrays)
-    for tile, limit in ((0, 4), (None, 0), (1, 1), (2, 0)):
+    for tile, limit in ((0, 4), (None, 0), (1, 1), (2, 0), (None, 16)):
         config = Config(cache_dir=None, tile=tile, threads=1, literal_limit=limit)
         check_same(program, run_stages(program.graph, True, config).executable(program.arrays), expected)
 

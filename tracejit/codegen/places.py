@@ -253,8 +253,7 @@ def steps_of(program: Program) -> list[Step]:
 
 def _uses(step: Kernel | Call) -> dict[Buffer, Use]:
     if not isinstance(step, Kernel):
-        out, *read = step.buffers
-        return {**dict.fromkeys(read, "r"), out: "w"}
+        return {**dict.fromkeys(step.touched, "r"), step.out: "w"}
     loaded = {s.buffer for s in walk(step.body) if isinstance(s, (Load, Combine))}
     both = step.written & loaded
     return {b: "b" if b in both else "w" if b in step.written else "r" for b in step.buffers}

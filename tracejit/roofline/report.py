@@ -230,9 +230,7 @@ def _rows(steps: Program, times: Sequence[float], config: Config) -> list[StepRo
     most = config.threads or get_threads()
     for call, seconds in zip(steps.calls, times, strict=True):
         used = 1
-        single: Kernel | Call | LibraryCall = (
-            call if isinstance(call, LibraryCall) else call.singles[0]
-        )
+        single: Kernel | Call | LibraryCall = call if isinstance(call, LibraryCall) else call.singles[0]
         if isinstance(call, Segment) and call.regions:
             used = min(call.regions[0].workers, most)
         machine = measured_machine(most if used > 1 else 1, config)

@@ -320,7 +320,7 @@ class KernelPrinter(NestPrinter[Reg]):
         around = self.outside, self.partials
         self.outside, self.partials = len(code.regions) - 1, {}
         rest = low
-        if extent is None or extent > self.symbols.literal_limit:
+        if extent is None or extent > self.symbols.literal_limit or extent >= lanes:
             whole = code.binary("and", code.binary("sub", high, low), literal(-lanes, I64))
             rest = code.binary("add", low, whole)
             code.counted_loop(low, rest, lanes, body)
