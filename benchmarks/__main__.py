@@ -34,6 +34,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--systems", nargs="+", default=(), metavar="SYSTEM", help="tracejit and numba always run too")
     add("--rounds", type=int, default=7, help="rounds in which the systems take turns (default 7)")
     add("--round-seconds", type=float, default=0.05, help="how long a turn lasts, one call at least")
+    add("--threads", type=int, default=1, help="of each system (default 1, all on one core)")
     add("--quick", action="store_true", help="3 rounds of 0.02 s and no warm first calls: a look, no result")
     add("--into", type=Path, help="results.json to take up: what it has is not measured again")
     add("--again", action="store_true", help="with --into: measure what it has again")
@@ -71,8 +72,14 @@ def measure(options: argparse.Namespace, results: Results, path: Path | None) ->
     cache = Path(tempfile.mkdtemp(prefix="benchmarks-"))
     run = len(results.runs)
     results.runs.append({"machine": describe_machine(), "date": time.strftime("%Y-%m-%d"), "versions": {}})
+    results.runs[run]["threads"] = options.threads
     plan = Plan(
-        tuple(options.systems or SYSTEMS), cache, options.rounds, options.round_seconds, lock=options.lock
+        tuple(options.systems or SYSTEMS),
+        cache,
+        options.rounds,
+        options.round_seconds,
+        lock=options.lock,
+        threads=options.threads,
     )
     if options.quick:
         plan = replace(plan, rounds=3, round_seconds=0.02, row_seconds=0.5, warm=False)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.processes import ONE_THREAD, ROOT
+from benchmarks.processes import ROOT, threads_environment
 from benchmarks.systems import Jax, System, Tracejit
 from benchmarks.workload import Workload, get_workload, normal
 
@@ -162,7 +162,7 @@ MEASURES: dict[str, Callable[[Subject], dict[str, Any]]] = {
 def ask(measure: str, name: str, cache: str) -> dict[str, Any]:
     """What a fresh process measures; its compiled code is kept in the folder `cache`."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, **ONE_THREAD, "TRACEJIT_CACHE_DIR": cache, "PYTHONPATH": paths}
+    environment = {**os.environ, **threads_environment(1), "TRACEJIT_CACHE_DIR": cache, "PYTHONPATH": paths}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "benchmarks.compile_time", "--measure", measure, "--only", name]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)

@@ -1,4 +1,4 @@
-"""Worker processes, one a system: started with one thread and a cache of their own, asked in JSON lines."""
+"""Worker processes, one a system: with so many threads and a cache of their own, asked in JSON lines."""
 
 from __future__ import annotations
 
@@ -14,21 +14,33 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
-# One thread each. A system that takes more all the same is found out by the processor time that it uses.
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "TORCHINDUCTOR_COMPILE_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "JAX_PLATFORMS": "cpu",
-    "CUDA_VISIBLE_DEVICES": "",
-}
+COUNTS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "TRACEJIT_THREADS",
+    "BENCHMARK_THREADS",  # for systems that are told by a call
+)
 
 
-def environment(cache: Path) -> dict[str, str]:
-    """What a worker sees: one thread, and caches on disk below `cache`, empty when the run begins."""
+def threads_environment(threads: int) -> dict[str, str]:
+    """Variables that give every system so many threads, and none a GPU.
+
+    One that takes more than one thread all the same is found out by the processor time that it uses.
+    """
+    return {
+        **dict.fromkeys(COUNTS, str(threads)),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        # With several, XLA's own choice: as many as there are processors.
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false" if threads == 1 else "",
+        "JAX_PLATFORMS": "cpu",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+
+
+def environment(cache: Path, threads: int = 1) -> dict[str, str]:
+    """What a worker sees: its threads, and caches on disk below `cache`, empty when the run begins."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     folders = {
@@ -41,7 +53,7 @@ def environment(cache: Path) -> dict[str, str]:
         (cache / folder).mkdir(mode=0o700, exist_ok=True)
     return {
         **os.environ,
-        **ONE_THREAD,
+        **threads_environment(threads),
         **{name: str(cache / folder) for name, folder in folders.items()},
         "PYTENSOR_FLAGS": f"base_compiledir={cache / 'pytensor'}",
         "PYTHONPATH": paths,
@@ -55,10 +67,10 @@ class WorkerProcess:
     hello: versions and the seconds of its start, once `wait_until_awake` returned
     """
 
-    def __init__(self, system: str, cache: Path) -> None:
+    def __init__(self, system: str, cache: Path, threads: int = 1) -> None:
         self.system = system
         self.hello: dict[str, Any] = {}
-        variables = environment(cache)
+        variables = environment(cache, threads)
         self._log = (cache / f"{system}.log").open("a", encoding="utf-8")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", system],

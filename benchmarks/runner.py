@@ -25,6 +25,7 @@ class Plan:
     cache: folder below which the systems keep compiled code
     lock: a file that is held locked while something is timed, for machines on which other jobs do the same
     warm: measure first calls in new processes too
+    threads: of each system; with one, all run on one core
     """
 
     systems: tuple[str, ...]
@@ -35,6 +36,7 @@ class Plan:
     patience: float = 240.0
     lock: Path | None = None
     warm: bool = True
+    threads: int = 1
 
     def all_systems(self) -> list[str]:
         return [name for name in SYSTEMS if name in self.systems or name in PIVOTS]
@@ -95,8 +97,8 @@ def measure_workload(
 def start(systems: list[str], plan: Plan) -> list[WorkerProcess]:
     """Workers that have imported and used their libraries; they start side by side, nothing is timed yet."""
     plan.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    workers = [WorkerProcess(s, plan.cache) for s in systems]
-    core = timing_core()
+    workers = [WorkerProcess(s, plan.cache, plan.threads) for s in systems]
+    core = timing_core() if plan.threads == 1 else None
     try:
         for worker in workers:
             worker.wait_until_awake(plan.patience)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -182,7 +183,7 @@ class Torch(System):
     def wake(self) -> None:
         import torch
 
-        torch.set_num_threads(1)
+        torch.set_num_threads(int(os.environ.get("BENCHMARK_THREADS", "1")))
         x = torch.ones(7, dtype=torch.float64, requires_grad=True)
         torch.autograd.grad(self.compiled(lambda x: (x * x).sum())(x), x)
 

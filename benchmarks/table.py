@@ -58,11 +58,17 @@ def render(results: Results) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _threads(results: Results) -> str:
+    """Of the runs that measured the results; those of before this was noted had one."""
+    counts = sorted({int(run.get("threads", 1)) for run in results.runs} or {1})
+    return "one thread" if counts == [1] else f"{' or '.join(map(str, counts))} threads"
+
+
 def ratios(results: Results) -> str:
     """Row by row the time of tracejit, that of each system as a multiple of it, and the goal."""
     names = [c for c in COLUMNS if any(c in row.systems for row in results.rows)]
     header = [
-        "value and gradient, one thread",
+        f"value and gradient, {_threads(results)}",
         "tracejit",
         "/ hand",
         "goal",
