@@ -363,7 +363,13 @@ def _programs() -> list[ScalarFunction]:
     for name in ("asin", "acos", "atan", "asinh", "acosh", "atanh", "atan2"):
         functions[name] = getattr(np, f"arc{name[1:]}")
     functions |= {"sigmoid": _sigmoid, "softplus": lambda x: np.logaddexp(type(x)(0), x)}
-    functions |= {"pow_": _pow, "erf": math.erf, "erfc": math.erfc, "lgamma": _lgamma, "digamma": _digamma}
+    functions |= {
+        "pow_": _pow,
+        "erf_given": lambda x, _: math.erf(x),
+        "erfc": math.erfc,
+        "lgamma": _lgamma,
+        "digamma": _digamma,
+    }
     return [ScalarFunction(name, _floating(f), Program()) for name, f in functions.items()]
 
 

@@ -33,6 +33,9 @@ def loop_text(module: Module, name: str, dtype: np.dtype[Any], symbol: str, vect
     lanes = vector_bytes // dtype.itemsize
     code = Code(module)
     operands = [Reg(f"%x{k}", dtype, lanes) for k in range(arity(name))]
+    if name == "erf_given":
+        minus_square = code.negate(code.binary("fmul", operands[0], operands[0]))
+        operands.append(module.call_program(code, "exp", [minus_square]))
     result = module.call_program(code, name, operands)
     element, vector = type_text(dtype), type_text(dtype, lanes)
     loads = [

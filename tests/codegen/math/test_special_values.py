@@ -38,7 +38,11 @@ def _exact_lgamma(x: float) -> float:
     return float(SCALAR_FUNCTIONS["lgamma"].evaluate(x))
 
 
-OWN_NAMES |= {"lgamma": np.vectorize(_exact_lgamma), "digamma": np.vectorize(_exact_digamma)}
+OWN_NAMES |= {
+    "erf_given": scipy.special.erf,
+    "lgamma": np.vectorize(_exact_lgamma),
+    "digamma": np.vectorize(_exact_digamma),
+}
 
 ARGUMENTS = [
     0.0,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from tracejit.codegen.math.error import erf, erfc
+from tracejit.codegen.math.error import erf_given, erfc
 from tracejit.codegen.math.exponential import exp, exp2, expm1
 from tracejit.codegen.math.gamma import digamma, lgamma
 from tracejit.codegen.math.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
@@ -49,7 +49,7 @@ PROGRAMS: Mapping[str, Callable[..., Real]] = MappingProxyType(
             asinh,
             acosh,
             atanh,
-            erf,
+            erf_given,
             erfc,
             lgamma,
             digamma,

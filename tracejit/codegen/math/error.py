@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from tracejit.codegen.math.exponential import EXPONENTIALS, one_plus, power_of_two, reduced, scale
+from tracejit.codegen.math.exponential import EXPONENTIALS, reduced, scale
 from tracejit.codegen.math.power import exp2_short, upper
 from tracejit.codegen.math.real import Real, limited, polynomial
 
@@ -16,71 +16,61 @@ from tracejit.codegen.math.real import Real, limited, polynomial
 class Errors:
     """Polynomials of one float type.
 
-    near: erf(x) / x - 1 as a polynomial in x**2, for |x| <= 1
-    far: ln(1 - erf(x)) / x for 1 <= x <= bound, fitted so that erf has one absolute error throughout
-    bound: above it erf is 1
+    near: erf(x) / x - 1 as a polynomial in x**2, for |x| <= `_NEAR`
+    far: e**(x**2) erfc(x) as a polynomial in t = (x - `_FAR_CENTRE`) / (x + `_FAR_CENTRE`) for x >= `_NEAR`,
+        fitted so that erf has one absolute error throughout
     """
 
-    bound: float
     near: tuple[float, ...]
     far: tuple[float, ...]
 
 
+_NEAR, _FAR_CENTRE = 0.875, 2.25
 _F64 = Errors(
-    bound=6.0,
     near=(
         0.12837916709551256,
-        -0.3761263890318355,
-        0.11283791670945252,
-        -0.026866170643276073,
-        0.005223977607422485,
-        -0.0008548325989657271,
-        0.00012055295319497324,
-        -1.4924744647109295e-05,
-        1.6447517507905382e-06,
-        -1.620917480530334e-07,
-        1.3722972195066833e-08,
-        -7.801182409834947e-10,
+        -0.3761263890318299,
+        0.11283791670915559,
+        -0.02686617063713896,
+        0.005223977542405639,
+        -0.0008548321975711971,
+        0.00012055141030846757,
+        -1.4920941152992047e-05,
+        1.6387365291088125e-06,
+        -1.5619201761998045e-07,
+        1.0456646199203804e-08,
     ),
     far=(
-        -1.1283791081989745,
-        -0.6366202771986569,
-        -0.10277072217003573,
-        0.01912468811196365,
-        0.00021253947541974383,
-        -0.001693277789143737,
-        0.0005753347901320128,
-        4.4667017831419123e-07,
-        -9.51632636767684e-05,
-        5.588261220052349e-05,
-        -2.029211548036989e-05,
-        5.367602787175687e-06,
-        -1.0740626383959051e-06,
-        1.6231367676182193e-07,
-        -1.803990255784557e-08,
-        1.39440642469259e-09,
-        -6.701191883565733e-11,
-        1.5078666231757806e-12,
+        0.23108725873039088,
+        -0.39818926263931015,
+        0.24966144242976523,
+        -0.1050506389265363,
+        0.021688775480612717,
+        0.0033932397975850207,
+        -0.0027679568273834255,
+        -0.0001862796347451422,
+        0.0003819388129537825,
+        4.686037540254276e-05,
+        -5.762795994972151e-05,
+        -2.0305609174740717e-05,
     ),
 )
 _F32 = Errors(
-    bound=4.0,
     near=(
-        0.128379166,
-        -0.37612626,
-        0.112836003,
-        -0.0268544443,
-        0.00518953567,
-        -0.000802084513,
-        7.88913239e-05,
+        0.128379151,
+        -0.376125515,
+        0.112824544,
+        -0.0267914478,
+        0.00503216684,
+        -0.000620319974,
     ),
     far=(
-        -1.12847555,
-        -0.635846436,
-        -0.105096653,
-        0.0227860734,
-        -0.00318311295,
-        0.000210181533,
+        0.231087223,
+        -0.39818719,
+        0.249716371,
+        -0.104583398,
+        0.0235244241,
+        0.00689134886,
     ),
 )
 
@@ -139,16 +129,17 @@ _NEAR_SHORT = (
 _ERRORS: Mapping[int, Errors] = MappingProxyType({64: _F64, 32: _F32})
 
 
-def erf(x: Real) -> Real:
-    """The error function: an odd polynomial up to 1, and 1 minus an exponential beyond."""
-    f = _ERRORS[x.width]
+def erf_given(x: Real, density: Real) -> Real:
+    """The error function, given e**(-x**2): an odd polynomial near 0, and 1 minus a tail beyond.
+
+    The exponential is the caller's, for the derivative is that as well.
+    """
+    own = _ERRORS[x.width]
     size = x.absolute()
-    near = polynomial(x * x, f.near).fma(x, x)
-    far = limited(size, (0.0, f.bound))
-    exponent = far * polynomial(far, f.far)
-    k, r, c = reduced(exponent)
-    far = (1.0 - power_of_two(k) * one_plus(r, c)).copysign(x)
-    return near.where(size.compare("<", 1.0), far)
+    near = polynomial(x * x, own.near).fma(x, x)
+    t = (1.0 / (size + _FAR_CENTRE)).fma(-2.0 * _FAR_CENTRE, 1.0)
+    far = density.fma(-polynomial(t, own.far), 1.0).copysign(x)
+    return near.where(size.compare("<", _NEAR), far)
 
 
 def erfc(x: Real) -> Real:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from tracejit.codegen.math.real import Real, format_of, limited, polynomial
+from tracejit.codegen.math.real import Bits, Real, format_of, limited, polynomial
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,13 @@ def scale(x: Real, exponent: Real) -> Real:
     return x * (half << f.fraction).real() * ((shifted - half) << f.fraction).real()
 
 
+def powers(exponent: Bits) -> tuple[Real, Real]:
+    """Two powers of two whose product is 2**k, for the low bits of k + 2 * bias; either is a normal number."""
+    fraction = format_of(exponent.real()).fraction
+    half = exponent >> 1
+    return (half << fraction).real(), ((exponent - half) << fraction).real()
+
+
 def reduced(x: Real) -> tuple[Real, Real, Real]:
     """k, r and c such that x = k ln(2) + r + c, k is integral, |r| <= ln(2)/2 and c is r's rounding error."""
     f = format_of(x)
@@ -106,9 +113,17 @@ def exp(x: Real) -> Real:
     """e**x."""
     f = format_of(x)
     x = limited(x, EXPONENTIALS[x.width].exp_bounds)
-    k = x.fma(1.0 / math.log(2.0), f.magic) - f.magic
-    r = k.fma(-f.ln2[1], k.fma(-f.ln2[0], x))
-    return scale(one_plus(r, -0.0), k)
+    # The exponent k in the low bits, twice the bias added: `powers` needs no more than shifts.
+    offset = f.magic + 2 * f.bias
+    shifted = x.fma(1.0 / math.log(2.0), offset)
+    k = shifted - offset
+    high = k.fma(-f.ln2[0], x)
+    low = k * f.ln2[1]
+    r = high - low
+    # r + r**2 tail with one rounding of what is large.
+    rest = high + polynomial(r, EXPONENTIALS[x.width].exp_tail).fma(r * r, -low)
+    first, second = powers(shifted.bits())
+    return rest.fma(first, first) * second
 
 
 def exp2(x: Real) -> Real:
