@@ -18,5 +18,6 @@ def test_derivatives_of_a_network_stay_small() -> None:
 def test_simplification_between_derivatives_is_not_what_bounds_the_end() -> None:
     between, at_the_end = equation_counts(), equation_counts(between=False)
     for one, other in zip(between, at_the_end, strict=True):
-        assert one.optimized == other.optimized
+        # Which of two sums gets a product that both could be fused with depends on the order they come in.
+        assert abs(one.optimized - other.optimized) <= 1
         assert one.derived <= other.derived

@@ -381,9 +381,10 @@ def _llvm() -> list[ScalarFunction]:
         "trunc": np.trunc,
         "rint": np.rint,
         "copysign": np.copysign,
-        "fma": _fma,
     }
-    return [ScalarFunction(name, _floating(f), Llvm(name)) for name, f in names.items()]
+    functions = [ScalarFunction(name, _floating(f), Llvm(name)) for name, f in names.items()]
+    # Not `llvm.fma`, which becomes a call of the C library on a machine without the instruction.
+    return [*functions, ScalarFunction("fma", _floating(_fma), Llvm("fmuladd"))]
 
 
 def _float_functions() -> list[ScalarFunction]:

@@ -76,6 +76,8 @@ class Builder:
             self._append(eqn)
             if key is not None:
                 self._known[key] = eqn
+        elif self.source is not None:
+            self._claim(eqn, self.source)
         return eqn.outputs[0]
 
     def replay(self, eqn: Eqn) -> None:
@@ -101,6 +103,7 @@ class Builder:
         if eqn.primitive.pure:
             known = self._known.setdefault(eqn_key(eqn.primitive, eqn.inputs, eqn.params), eqn)
             if known is not eqn:
+                self._claim(known, eqn.source)
                 self._replace(eqn.outputs[0], known.outputs[0])
                 return
         self._append(eqn)
@@ -108,6 +111,15 @@ class Builder:
     def _append(self, eqn: Eqn) -> None:
         self.eqns.append(eqn)
         self.definitions[eqn.outputs[0]] = eqn
+
+    def _claim(self, eqn: Eqn, source: Source | None) -> None:
+        """What a derivative computed first is the user's too, and then has the rounding that they wrote."""
+        if eqn.source is None or not eqn.source.is_derivative or source is None or source.is_derivative:
+            return
+        own = Eqn(eqn.primitive, eqn.inputs, eqn.params, eqn.outputs, source)
+        self.eqns[self.eqns.index(eqn)] = own
+        self.definitions[eqn.outputs[0]] = own
+        self._known[eqn_key(eqn.primitive, eqn.inputs, eqn.params)] = own
 
     def _replace(self, old: Var, new: Atom) -> None:
         self.replaced[old] = new

@@ -63,6 +63,11 @@ class Source:
             return self
         return Source(self.function, self.filename, self.line, self.call.derivative(), self.offset)
 
+    @property
+    def is_derivative(self) -> bool:
+        """Does the equation stem from a derivative of what the user wrote there?"""
+        return self.call is not None and self.call.order > 0
+
     def describe(self) -> str:
         """`in loss, model.py:12:  z = x @ w`, as error messages show it."""
         text = self.text

@@ -69,6 +69,20 @@ divide = elementwise("divide", np.divide, partials=_quotient_partials, body=lamb
 negative = elementwise("negative", np.negative, partials=lambda x, out: (-1,), body=lambda s, x: -x)
 
 
+def _resolve_fma(*dtypes: Any) -> tuple[np.dtype[Any], ...]:
+    return (np.result_type(*dtypes),) * 4
+
+
+# x y + z, rounded once where the processor can: what `passes.contract` makes of sums in derivatives.
+fma = elementwise(
+    "fma",
+    partials=lambda x, y, z, out: (y, x, 1),
+    body=lambda s, x, y, z: s.fma(x, y, z),
+    evaluate=lambda x, y, z: x * y + z,
+    resolve=_resolve_fma,
+)
+
+
 @implements(np.positive)
 def positive(x: Any) -> Value:
     """`np.positive`: the operand itself; not defined for booleans."""

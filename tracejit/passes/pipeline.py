@@ -8,7 +8,8 @@
    those too.
 5. `embed_sums` takes sums over slices to where their gradients are; `push_views` comes last of those that
    move: views settle on inputs, reductions and calls.
-6. `fold_constants`, `simplify`, `eliminate_common`, `eliminate_dead` clear up what the movers leave.
+6. `fold_constants`, `simplify`, `eliminate_common`, `eliminate_dead` clear up what the movers leave;
+   `contract_derivatives` comes before the last two, when sums have found their form.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable
 
 from tracejit.config import AUTO, Choices
 from tracejit.ir import Eqn, Graph, Kind, verify
+from tracejit.passes.contract import contract_derivatives
 from tracejit.passes.cse import eliminate_common
 from tracejit.passes.dce import eliminate_dead
 from tracejit.passes.embed_sums import embed_sums
@@ -43,6 +45,7 @@ PIPELINE: tuple[Pass, ...] = (
     push_views,
     fold_constants,
     simplify,
+    contract_derivatives,
     eliminate_common,
     eliminate_dead,
 )

@@ -85,7 +85,9 @@ def _passable(b: Rewriter, atom: Atom) -> Eqn | None:
 
 
 def _through(b: Rewriter, eqn: Eqn, view: Callable[[Atom], Atom]) -> Atom:
-    return b.emit(eqn.primitive, [view(a) for a in eqn.inputs], dict(eqn.params))
+    operands = [view(a) for a in eqn.inputs]
+    with b.at(eqn.source):  # the user's own arithmetic stays that, though a derivative looks at it
+        return b.emit(eqn.primitive, operands, dict(eqn.params))
 
 
 def _push(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:
@@ -173,7 +175,8 @@ def _padded(b: Rewriter, atom: Atom, pad: Callable[[Atom], Atom], shape: tuple[i
             operands = [known[a] for a in eqn.inputs]
             with np.errstate(all="ignore"):
                 value = eqn.primitive.evaluate(*(v for _, v in operands), **eqn.params)
-            emitted = b.emit(eqn.primitive, [a for a, _ in operands], dict(eqn.params))
+            with b.at(eqn.source):
+                emitted = b.emit(eqn.primitive, [a for a, _ in operands], dict(eqn.params))
             known[here] = emitted, np.asarray(value).astype(here.type.dtype)[()]
     return known[atom]
 

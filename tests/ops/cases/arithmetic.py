@@ -3,6 +3,7 @@
 import numpy as np
 
 from tests.ops.cases.case import Case, integers, normal, uniform
+from tracejit.ops import arithmetic
 
 X, Y, POSITIVE = normal(3, 4), normal(3, 4, seed=1), uniform(0.5, 2, 3, 4, seed=2)
 I, J = integers(-9, 10, 3, 4), integers(1, 7, 3, 4, seed=1)
@@ -70,6 +71,7 @@ UNARY: list[Case] = [
 ]
 
 SELECT: list[Case] = [
+    Case("fma", arithmetic.fma, (X, Y, normal(3, 4, seed=2)), expected=lambda x, y, z: x * y + z),
     Case("select", np.where, (B, X, Y)),
     Case("select", np.where, (B[0], X, 0.0), differentiable=(1,), label="number"),
     Case("select", np.where, (B, X.astype("f4"), Y.astype("f4")), label="f32"),

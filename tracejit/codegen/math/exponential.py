@@ -67,13 +67,12 @@ def scale(x: Real, exponent: Real) -> Real:
     `exponent` is an integer with |exponent| < 2 * bias; only a subnormal result is rounded.
     """
     f = format_of(x)
-    shifted = (exponent + (f.magic + 2 * f.bias)).bits()
-    half = shifted >> 1
-    return x * (half << f.fraction).real() * ((shifted - half) << f.fraction).real()
+    first, second = powers((exponent + (f.magic + 2 * f.bias)).bits())
+    return x * first * second
 
 
 def powers(exponent: Bits) -> tuple[Real, Real]:
-    """Two powers of two whose product is 2**k, for the low bits of k + 2 * bias; either is a normal number."""
+    """Two powers of two whose product is 2**k, from the low bits of k + 2 * bias; both are normal numbers."""
     fraction = format_of(exponent.real()).fraction
     half = exponent >> 1
     return (half << fraction).real(), ((exponent - half) << fraction).real()
