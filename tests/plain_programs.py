@@ -66,6 +66,14 @@ class CheckedMemory(Memory):
         return super()._at(index)
 
 
+class Readable:
+    """The readable source in place of LLVM's."""
+
+    @staticmethod
+    def print_program(*arguments: Any, register_bytes: int) -> Any:
+        return numba_source.print_program(*arguments)
+
+
 class PlainProgram:
     """Stands in for a `NativeProgram`."""
 
@@ -95,7 +103,7 @@ def plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     original = scalar_library.plain_namespace
     checked = {f"ptr_{short}": _pointer(dtype) for short, dtype in DTYPES.items()}
     monkeypatch.setattr(scalar_library, "plain_namespace", lambda: {**original(), **checked})
-    monkeypatch.setattr(executable, "llvm", numba_source)  # the readable source in place of LLVM's
+    monkeypatch.setattr(executable, "llvm", Readable)
     monkeypatch.setattr(compile, "choose", lambda schedule, config: Execution())
     monkeypatch.setattr(
         executable, "get_program", lambda source, config, language: (PlainProgram(source), "memory")

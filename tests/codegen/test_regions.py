@@ -24,13 +24,13 @@ from tracejit.config import Config
 from tracejit.ir import evaluate
 from tracejit.ops.reading import read_graph
 from tracejit.passes import optimize
-from tracejit.runtime import blas
+from tracejit.runtime import blas, executable
 from tracejit.schedule.fusion import schedule_graph
 
 SEEDS = st.integers(0, 2**40)
 law = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    max_examples=40,
+    max_examples=25,
     deadline=None,
 )
 
@@ -64,6 +64,30 @@ def test_results_do_not_depend_on_how_loops_are_cut(seed: int) -> None:
         check_same(program, run_stages(program.graph, True, config).executable(program.arrays), expected)
 
 
+@pytest.mark.parametrize("register_bytes", [16, 32])
+@settings(law, max_examples=15)
+@given(SEEDS)
+def test_results_do_not_depend_on_the_width_of_registers(register_bytes: int, seed: int) -> None:
+    program = program_of(seed)
+    if program is None or not program.is_tame:
+        return
+    expected = evaluate(program.graph, program.arrays)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executable, "register_bytes", lambda: register_bytes)
+        found = run_stages(program.graph, True, Config(cache_dir=None)).executable(program.arrays)
+    check_same(program, found, expected)
+
+
+def test_only_loops_with_elementary_functions_take_several_registers_a_value(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(executable, "register_bytes", lambda: 32)
+    x = rng.standard_normal(1000)
+    plain = tj.inspect(tj.grad_jit(lambda x: np.sum((x[1:] - x[:-1]) ** 2)))(x).llvm
+    assert "<4 x double>" in plain and "<8 x double>" not in plain
+    assert "<8 x double>" in tj.inspect(tj.grad_jit(lambda x: np.sum(np.exp(x))))(x).llvm
+
+
 @pytest.mark.usefixtures("many_strands")
 @law
 @given(SEEDS)
@@ -74,8 +98,8 @@ def test_results_are_the_same_bits_for_any_number_of_threads(seed: int) -> None:
     found: set[tuple[bytes, ...]] = set()
     for threads in (1, 2, 3, 8):
         config = Config(cache_dir=None, threads=threads, literal_limit=0)
-        executable = run_stages(program.graph, True, config).executable
-        found |= {tuple(bits(executable(program.arrays))) for _ in range(3)}
+        made_for = run_stages(program.graph, True, config).executable
+        found |= {tuple(bits(made_for(program.arrays))) for _ in range(3)}
     assert len(found) == 1
 
 
@@ -87,8 +111,8 @@ def test_known_programs_are_the_same_bits_for_any_number_of_threads(name: str) -
     record = record_call(function, arguments, {})
     arrays = [np.asarray(a) for a in record.arrays]
     for threads in (1, 2, 3, 8):
-        executable = run_stages(record.graph, record.fuse, threads=threads).executable
-        found |= {tuple(bits(executable(arrays))) for _ in range(5)}
+        made_for = run_stages(record.graph, record.fuse, threads=threads).executable
+        found |= {tuple(bits(made_for(arrays))) for _ in range(5)}
     assert len(found) == 1
 
 

@@ -26,7 +26,7 @@ from tracejit.runtime import threads
 from tracejit.runtime import workspace as pool
 from tracejit.runtime.abi import DATA_OFFSET, cell_address, offsets_hold
 from tracejit.runtime.cache import Origin, get_program
-from tracejit.runtime.native import NativeProgram
+from tracejit.runtime.native import NativeProgram, register_bytes
 from tracejit.schedule.access import is_virtual
 
 
@@ -220,7 +220,7 @@ class Executable:
         }
         arguments = (strided, program.resident, DATA_OFFSET, self.config.literal_limit)
         if printer == "llvm":
-            return llvm.print_program(program.segments, *arguments)
+            return llvm.print_program(program.segments, *arguments, register_bytes=register_bytes())
         return numba_source.print_program(_runs_of_kernels(program), *arguments)
 
     def donate(self, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -98,6 +98,13 @@ def _host() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
+@cache
+def register_bytes() -> int:
+    """Of a vector register of this processor, where it is known to be shorter than 64 bytes."""
+    features = _host()[1].split(",")
+    return 32 if "+avx2" in features and "+avx512f" not in features else 64
+
+
 def _target_machine() -> llvm.TargetMachine:
     import llvmlite.binding as llvm
 

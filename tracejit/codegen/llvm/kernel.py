@@ -38,6 +38,7 @@ from tracejit.codegen.loops import (
     neutral,
     walk,
 )
+from tracejit.codegen.math import PROGRAMS
 from tracejit.codegen.nest import NestPrinter, handled
 from tracejit.codegen.ranges import NUMBERS, extras
 from tracejit.codegen.symbols import Symbols, stays_literal
@@ -60,8 +61,11 @@ class KernelPrinter(NestPrinter[Reg]):
         self.module = module
         self.code = Code(module)
         self.memory = Memory(self)
-        lanes = module.lanes_of(kernel)
-        self.vectors: Vectors = plan_vectors(kernel, strided, lanes, symbols.literal_limit)
+        self.vectors = self._plan(module.lanes_of(kernel))
+        if module.register_bytes < module.vector_bytes and (self.vectors.blocks or not _has_programs(kernel)):
+            # Several registers a value hide the latencies of elementary functions. Where there are none, a
+            # loop waits for loads and stores, and values that do not fit the registers are more of them.
+            self.vectors = self._plan(module.lanes_of(kernel, module.register_bytes))
         self.axes: dict[int, Reg] = {}
         self.vector_axis: int | None = None
         self.mask: Reg | None = None
@@ -70,6 +74,9 @@ class KernelPrinter(NestPrinter[Reg]):
         self.outside = 0  # the region around the innermost vector loop
         self.partials: dict[tuple[Buffer, str], tuple[Place, Variable]] = {}
         self.ranges = Ranges(self)
+
+    def _plan(self, lanes: int) -> Vectors:
+        return plan_vectors(self.kernel, self.strided, lanes, self.symbols.literal_limit)
 
     def run(self) -> str:
         """The text of the function."""
@@ -387,3 +394,8 @@ class KernelPrinter(NestPrinter[Reg]):
         if axis != self.vector_axis:
             return scalar
         return self.code.binary("add", self.code.splat(scalar, self.lanes), self.code.iota(self.lanes))
+
+
+def _has_programs(kernel: Kernel) -> bool:
+    """Does it call elementary functions?"""
+    return any(isinstance(s, Compute) and s.scalar.op in PROGRAMS for s in walk(kernel.body))

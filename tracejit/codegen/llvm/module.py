@@ -101,8 +101,9 @@ _NEEDS: dict[str, tuple[str, ...]] = {"gcd": (), "lcm": ("gcd",), "int_pow": ()}
 class Module:
     """Declarations and functions, in order of first use."""
 
-    def __init__(self, vector_bytes: int = VECTOR_BYTES) -> None:
+    def __init__(self, vector_bytes: int = VECTOR_BYTES, register_bytes: int = VECTOR_BYTES) -> None:
         self.vector_bytes = vector_bytes
+        self.register_bytes = min(register_bytes, vector_bytes)
         self.declarations: dict[str, str] = {}
         self.functions: dict[str, str] = {}
         self.uses: Counter[str] = Counter()  # of elementary functions: places that call them
@@ -133,7 +134,7 @@ class Module:
             chosen.add(name)
         return chosen
 
-    def lanes_of(self, kernel: Kernel) -> int:
+    def lanes_of(self, kernel: Kernel, vector_bytes: int | None = None) -> int:
         """As many as fill a vector with the widest type that the kernel computes with."""
         widest = 1
         for s in walk(kernel.body):
@@ -145,7 +146,7 @@ class Module:
                 widest = max(widest, s.buffer.dtype.itemsize)
             elif isinstance(s, Accumulate) and s.accumulator.dtype != F64:
                 widest = max(widest, s.accumulator.dtype.itemsize)
-        return min(self.vector_bytes // widest, MOST_LANES)
+        return min((vector_bytes or self.vector_bytes) // widest, MOST_LANES)
 
     # --- calls ----------------------------------------------------------------------------------------------
 

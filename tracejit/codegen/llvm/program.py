@@ -31,10 +31,14 @@ def print_program(
     data_offset: int,
     literal_limit: int = 4,
     vector_bytes: int = VECTOR_BYTES,
+    register_bytes: int = VECTOR_BYTES,
 ) -> ProgramText:
-    """The module of all kernels; the arguments are those of `codegen.numba_source.print_program`."""
+    """The module of all kernels; the arguments are those of `codegen.numba_source.print_program`.
+
+    vector_bytes: of the lanes of one value at most; register_bytes: of a vector register of the processor
+    """
     symbols = Symbols(literal_limit)
-    module = Module(vector_bytes)
+    module = Module(vector_bytes, register_bytes)
     kernels = [k for segment in segments for k in _functions(segment)]
     texts = {k: _print_kernel(k, symbols, strided, module) for k in kernels}
     slots, dynamic = arrange(texts.values(), symbols, resident, _other_slots(segments, resident))
