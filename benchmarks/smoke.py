@@ -27,6 +27,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "black_scholes": ((1000,), (777,)),
     "rosenbrock": ((1000,), (777,)),
     "stencil": ((60,), (44,)),
+    "total_variation": ((60,), (44,)),
     "mlp": ((100,), (60,)),
     "softmax_cross_entropy": ((64, 10), (48, 13)),
     "layer_norm": ((40, 64), (23, 50)),

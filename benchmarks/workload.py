@@ -19,6 +19,7 @@ NAMES = (
     "black_scholes",
     "rosenbrock",
     "stencil",
+    "total_variation",
     "mlp",
     "softmax_cross_entropy",
     "layer_norm",

@@ -122,7 +122,9 @@ def test_rosenbrock_is_one_kernel() -> None:
 
 def test_a_stencil_is_one_kernel() -> None:
     found = tj.inspect(tj.grad_jit(five_points))(np.ones((40, 60)))
-    assert (found.kernels, found.library_calls) == (1, 0) and found.workspace <= PARTIALS
+    # A ring of 4 rows of the residual: 58 elements each, two zeros before and behind.
+    assert (found.kernels, found.library_calls) == (1, 0)
+    assert found.workspace <= 4 * 62 * F64 + PARTIALS
     assert found.bytes_moved == (2 * 40 * 60 + 1) * F64
 
 

@@ -26,7 +26,7 @@ from tracejit.runtime.executable import Executable, layout_of
 from tracejit.runtime.native import NativeProgram
 from tracejit.runtime.threads import most_threads
 from tracejit.runtime.tuned import recall
-from tracejit.schedule.fusion import Schedule, schedule_graph
+from tracejit.schedule import Schedule, schedule_graph
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,10 @@ class Choices:
     products: Literal["auto", "library", "loop"] = _one_of("auto", "library", "loop")
     """A matrix product: a call of BLAS, or a loop that fuses with its surroundings."""
 
+    shifted: Literal["auto", "recompute", "ring", "memory"] = _one_of("auto", "recompute", "ring", "memory")
+    """A computed array that is read at several offsets, as by a stencil's gradient: computed again by each
+    reader, kept in a ring of its latest rows, or stored."""
+
     def __post_init__(self) -> None:
         for name in self.names():
             if getattr(self, name) not in self.words(name):

@@ -31,6 +31,13 @@ PROGRAM_COST, CALL_COST, DIVISION_COST = 15.0, 20.0, 4.0  # an elementary functi
 VIEW_WORK = 8
 PADDING = 2
 
+# The same where the latest rows of the result can wait in a ring: from three additions on that is not slower.
+RING_WORK = 2
+LEAST_ROW = 16  # elements of such rows: shorter ones are mostly the start and the end of their loops
+MOST_ROWS = 16  # of one ring; wider offsets are no stencil
+USUAL_ROWS = 4  # what a ring has where readers are not known yet
+RING_BYTES = 2**18  # of all rings of a kernel: beyond, they may as well be whole arrays in memory
+
 RELEASE_WORK = 50_000  # scalar operations of a call above which other threads may run meanwhile: some 10 us
 
 

@@ -176,7 +176,7 @@ def _layout(arrays: Sequence[Any]) -> tuple[int, ...]:
 
 def _text(stages: Stages, layout: tuple[int, ...]) -> str:
     """What tells programs apart: their code, and what runs between its parts."""
-    from tracejit.schedule.fusion import LibraryStep
+    from tracejit.schedule.steps import LibraryStep
 
     calls = [step.eqn.primitive.name for step in stages.schedule.steps if isinstance(step, LibraryStep)]
     return f"{stages.executable.print(layout, stages.executable.config.printer).text}\n{calls}"

@@ -7,8 +7,7 @@ import pytest
 from tracejit.config import AUTO, Choices
 from tracejit.ir import Var
 from tracejit.ops.reading import read_graph
-from tracejit.schedule import fusion
-from tracejit.schedule.fusion import KernelStep, LibraryStep, Schedule, schedule_graph
+from tracejit.schedule import KernelStep, LibraryStep, Schedule, fusion, schedule_graph
 
 
 def schedule_of(text: str, fuse: bool = True, choices: Choices = AUTO) -> Schedule:

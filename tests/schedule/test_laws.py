@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -13,13 +14,19 @@ from hypothesis import strategies as st
 from tests.plain_programs import plain_kernels as plain_kernels
 from tests.schedule.every_schedule import check_schedules, check_seed, every_schedule, program_of
 from tests.schedule.random_graphs import Program
-from tracejit.config import AUTO, Config
+from tests.schedule.random_stencils import random_stencil
+from tracejit.config import AUTO, Choices, Config
 from tracejit.schedule import fusion
 
 Printer = Literal["llvm", "numba"]
 SEEDS = st.integers(0, 2**40)
 law = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 native_law = settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
+
+
+def stencil_of(seed: int, second: bool) -> Program | None:
+    rng = np.random.default_rng(seed)
+    return random_stencil(lambda n: int(rng.integers(n)), second)
 
 
 def check_fused_and_unfused(program: Program | None, printers: tuple[Printer, ...] = ("llvm",)) -> None:
@@ -53,6 +60,31 @@ def test_vector_code_does_what_the_evaluator_does(seed: int, gradient: bool) -> 
 @given(SEEDS, st.booleans())
 def test_both_printers_do_what_the_evaluator_does(seed: int, gradient: bool) -> None:
     check_fused_and_unfused(program_of(seed, gradient, steps=12), ("llvm", "numba"))
+
+
+@native_law
+@given(SEEDS, st.booleans(), st.sampled_from(Choices.words("shifted")), st.sampled_from([None, 1, 3]))
+@example(200, True, "auto", None)  # a piece of a loop that runs only where guards on outer loops hold
+def test_stencils_are_right_whichever_way_rows_take(
+    seed: int, second: bool, shifted: Any, threads: int | None
+) -> None:
+    config = Config(cache_dir=None, choices=Choices(shifted=shifted), threads=threads)
+    check_schedules(stencil_of(seed, second), [config])
+
+
+@pytest.mark.usefixtures("plain_kernels")
+@law
+@given(SEEDS, st.booleans())
+def test_rings_as_python_are_right(seed: int, second: bool) -> None:
+    check_schedules(stencil_of(seed, second), [Config(cache_dir=None, choices=Choices(shifted="ring"))])
+
+
+@settings(native_law, max_examples=10)
+@given(SEEDS, st.booleans())
+def test_rings_are_right_by_both_printers(seed: int, second: bool) -> None:
+    rings = Choices(shifted="ring")
+    configs = [Config(cache_dir=None, choices=rings, printer=p) for p in ("llvm", "numba")]
+    check_schedules(stencil_of(seed, second), configs)
 
 
 @pytest.mark.usefixtures("plain_kernels")

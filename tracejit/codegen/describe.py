@@ -90,8 +90,15 @@ def _use(buffer: Buffer, kernel: Kernel) -> str:
 
 
 def _row(buffer: Buffer, use: str, roles: Mapping[Var, str]) -> tuple[str, ...]:
-    role = roles.get(buffer.var, "") if buffer.var is not None else own_role(buffer)
+    role = role_of(buffer, roles)
     return buffer.name, str(ArrayType(buffer.shape, buffer.dtype)), f"{nbytes(buffer):,} bytes", use, role
+
+
+def role_of(buffer: Buffer, roles: Mapping[Var, str]) -> str:
+    """What an array is for, with the user's name or line behind it."""
+    if buffer.rows_of is not None:
+        return f"the latest rows of  {roles.get(buffer.rows_of, '')}".rstrip()
+    return roles.get(buffer.var, "") if buffer.var is not None else own_role(buffer)
 
 
 def own_role(buffer: Buffer) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from tracejit.codegen.loops import Buffer, Combine, Fill, Kernel, Load, Loop, Statement, Store, walk
+from tracejit.codegen.loops import Buffer, Combine, Fill, Kernel, Load, Loop, Stage, Statement, Store, walk
 from tracejit.codegen.program import Call, LibraryCall, Program, Segment
 from tracejit.codegen.regions import Region
 from tracejit.ir import Var
@@ -112,6 +112,8 @@ def _place_of(statement: Statement, body: Sequence[Statement], loops: tuple[int,
             return statement, body, loops, position
         if isinstance(candidate, Loop) and any(inner is statement for inner in walk(candidate.body)):
             return _place_of(statement, candidate.body, (*loops, candidate.axis))
+        if isinstance(candidate, Stage) and any(inner is statement for inner in walk([candidate])):
+            return _place_of(statement, candidate.body, (*loops[:-1], candidate.axis))
     raise AssertionError("a statement is in its kernel")
 
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 from tracejit.codegen.llvm.module import Module
 from tracejit.codegen.llvm.vectors import Planner, plan_vectors
-from tracejit.codegen.loops import Compute, Kernel, Loop, Reset, Statement, Strip
+from tracejit.codegen.loops import Compute, Kernel, Loop, Reset, Stage, Statement, Strip
 from tracejit.codegen.program import Program, nbytes
 from tracejit.costs import COSTS, CROSSING_COST, LANES, LOOP_COST, REDUCTION_COST
 from tracejit.ir import Eqn, Kind
 from tracejit.ops.contraction import free_axes
-from tracejit.schedule.fusion import LibraryStep
+from tracejit.schedule.steps import LibraryStep
 
 
 def program_ns(program: Program, literal_limit: int) -> float:
@@ -77,7 +77,7 @@ class _Walk:
     def statement(self, statement: Statement, axis: int | None) -> float:
         if isinstance(statement, Loop):
             return self.loop(statement, axis)
-        if isinstance(statement, Strip):
+        if isinstance(statement, (Strip, Stage)):
             return self.body(statement.body, axis)
         if isinstance(statement, Reset) and statement.accumulator in self.vectors.across:
             return REDUCTION_COST

@@ -41,12 +41,14 @@ class Buffer:
     """An array in memory as the kernel sees it.
 
     var: the variable it holds, None for a scratch row; shape: its extents; name: given by the program
+    rows_of: for a ring of rows the variable of which it holds the latest
     """
 
     var: Var | None
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     name: str = ""
+    rows_of: Var | None = None
 
 
 def nbytes(buffer: Buffer) -> int:
@@ -144,6 +146,22 @@ class Loop:
     ranged: bool = False
 
 
+@dataclass(eq=False)
+class Stage:
+    """One row of a nest that runs `lag` rows behind: row `time - lag`, if there is one, of `extent`.
+
+    axis: the counter of the rows, which the body knows; time: the axis of the loop around all stages
+    zeros: what runs in its place after the last row, so that readers find zeros there
+    """
+
+    axis: int
+    extent: int
+    time: int
+    lag: int
+    body: list[Statement]
+    zeros: list[Statement]
+
+
 # Statements of kernels that run range by range (`codegen.ranges`). A strand is what runs in one go, from its
 # first range to its last; it has its own partial results, and its own copies of arrays that it reduces into.
 
@@ -152,6 +170,15 @@ class Loop:
 class Strip:
     """The range in blocks: resets, one ranged loop, merges. Sums of short sums are the more exact ones."""
 
+    body: list[Statement]
+
+
+@dataclass(eq=False)
+class Lead:
+    """The `count` iterations of a loop that come before the range, as far as they are any: rings get rows."""
+
+    axis: int
+    count: int
     body: list[Statement]
 
 
@@ -210,7 +237,9 @@ Statement = (
     | Fill
     | Combine
     | Loop
+    | Stage
     | Strip
+    | Lead
     | StartPartial
     | MergePartial
     | TotalPartial
@@ -240,8 +269,10 @@ def walk(body: Sequence[Statement]) -> Iterator[Statement]:
     """Every statement, loops before what they hold."""
     for statement in body:
         yield statement
-        if isinstance(statement, (Loop, Strip)):
+        if isinstance(statement, (Loop, Stage, Strip, Lead)):
             yield from walk(statement.body)
+        if isinstance(statement, Stage):
+            yield from walk(statement.zeros)
 
 
 def guards_of(body: list[Statement]) -> list[Guard]:
@@ -279,7 +310,7 @@ def remove_dead(body: list[Statement]) -> list[Statement]:
 def _live_part(body: list[Statement], live: set[Scalar]) -> list[Statement]:
     kept: list[Statement] = []
     for statement in reversed(body):
-        if isinstance(statement, (Loop, Strip)):
+        if isinstance(statement, (Loop, Stage, Strip, Lead)):
             statement.body = _live_part(statement.body, live)
             if statement.body:
                 kept.append(statement)

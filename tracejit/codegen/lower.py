@@ -39,9 +39,9 @@ from tracejit.ir import Atom, Const, Eqn, Kind, Var
 from tracejit.ops.core import reshape_p
 from tracejit.schedule import cost
 from tracejit.schedule.access import axis_map, full_index, is_virtual
-from tracejit.schedule.fusion import KernelStep
 from tracejit.schedule.group import is_scatter, operand_axes
 from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, strongest
+from tracejit.schedule.steps import KernelStep
 
 FORCED = 60.0  # nanoseconds an element that are spent on repeated work where it is asked for
 INT = np.dtype(np.int64)

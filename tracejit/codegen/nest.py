@@ -24,6 +24,7 @@ from tracejit.codegen.loops import (
     Loop,
     Reset,
     Scalar,
+    Stage,
     Statement,
     Store,
     guards_of,
@@ -113,7 +114,7 @@ class NestPrinter(Generic[V]):
 
     def cut(self, s: Loop) -> Cut:
         """The pieces in which the loop's guards are decided, and the guards on outer loops before it."""
-        is_outer = any(isinstance(x, Loop) for x in s.body)
+        is_outer = any(isinstance(x, (Loop, Stage)) for x in s.body)
         guards = self.undecided(choices(s) if is_outer else dict.fromkeys(guards_of(s.body)))
         around = [] if is_outer else guards_around(s, guards)
         return Cut(cut_loop(s, guards), tuple(around))
@@ -146,5 +147,6 @@ def handled(printer: Any) -> Mapping[type, Callable[[Any], None]]:
             Fill: printer.fill,
             Combine: printer.combine,
             Loop: printer.loop,
+            Stage: printer.stage,
         },
     )

@@ -25,6 +25,8 @@ from tracejit.codegen.loops import (
     Loop,
     Reset,
     Scalar,
+    Stage,
+    Statement,
     Store,
     neutral,
     walk,
@@ -208,6 +210,19 @@ class KernelPrinter(NestPrinter[str]):
         self.with_known(known, lambda: self.block(s.body))
         if not s.body:
             self.put(0, "pass")
+        self.depth -= 1
+
+    def stage(self, s: Stage) -> None:
+        row, extent = self.name_axis(s.axis), self.symbols.size(s.extent)
+        self.put(0, f"{row} = {self.index(Index.factor(AxisRef(s.time)) - s.lag)}")
+        self.branch(f"{row} >= 0 and {row} < {extent}", s.body)
+        if s.zeros:
+            self.branch(f"{row} >= {extent}", s.zeros)
+
+    def branch(self, condition: str, body: Sequence[Statement]) -> None:
+        self.put(0, f"if {condition}:")
+        self.depth += 1
+        self.block(body)
         self.depth -= 1
 
     # --- expressions ----------------------------------------------------------------------------------

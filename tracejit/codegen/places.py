@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tracejit.codegen.describe import own_role, roles_of
+from tracejit.codegen.describe import role_of, roles_of
 from tracejit.codegen.loops import Buffer, Combine, Kernel, Load, walk
 from tracejit.codegen.memory_plan import ALIGNMENT
 from tracejit.codegen.program import Call, LibraryCall, Program, Segment
@@ -214,7 +214,7 @@ def _in_workspace(program: Program, roles: Mapping[Var, str], uses: Uses) -> Ite
         if not type_.nbytes:  # copies that are made where there are more strands
             continue
         own = "." in buffer.name or buffer in areas
-        yield Place(buffer.name, "own" if own else "row", type_, offset, used, own_role(buffer))
+        yield Place(buffer.name, "own" if own else "row", type_, offset, used, role_of(buffer, roles))
         if buffer in areas:
             yield from _in_area(areas[buffer], offset, used, roles)
 
@@ -223,7 +223,7 @@ def _in_area(region: Region, start: int, used: dict[int, Use], roles: Mapping[Va
     for buffer, offset in sorted(region.inside.items(), key=lambda item: (item[1], item[0].name)):
         is_tile = buffer in region.tiles
         shape = (region.tile, *buffer.shape[1:]) if is_tile else buffer.shape
-        origin = roles.get(buffer.var, "") if buffer.var is not None else own_role(buffer)
+        origin = role_of(buffer, roles)
         type_ = ArrayType(shape, buffer.dtype)
         kind: Kind = "tile" if is_tile else "row"
         yield Place(buffer.name, kind, type_, start + offset, used, origin, is_inside=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +17,11 @@ from tracejit.codegen.products import MatrixProduct, Storage, as_matrix_product
 from tracejit.codegen.ranges import Ranged, copy_bytes
 from tracejit.codegen.regions import Execution, RangedProduct, Region, make_regions, size_region
 from tracejit.codegen.routines import RoutineCall, as_routine_call
+from tracejit.codegen.streams import join_kernels
 from tracejit.ir import Eqn, Var
 from tracejit.schedule.access import reaches
-from tracejit.schedule.fusion import LibraryStep, Schedule
 from tracejit.schedule.normalize import storage_owner
+from tracejit.schedule.steps import KernelStep, LibraryStep, Schedule, StreamStep
 
 Call = MatrixProduct | RoutineCall  # of a library, in native code
 
@@ -179,7 +181,7 @@ def _lower(schedule: Schedule, buffers: dict[Var, Buffer], execution: Execution)
                 made.append(LibraryCall(step.eqn))
                 continue
         else:
-            found = Lowering(step, definitions, f"kernel_{count}", buffers, schedule.choices).run()
+            found = _lowered(step, schedule, f"kernel_{count}", buffers)
             count += 1
         if not made or isinstance(made[-1], LibraryCall):
             made.append([])
@@ -187,6 +189,21 @@ def _lower(schedule: Schedule, buffers: dict[Var, Buffer], execution: Execution)
         assert isinstance(run, list)
         run.append(found)
     return made
+
+
+def _lowered(
+    step: KernelStep | StreamStep, schedule: Schedule, name: str, buffers: dict[Var, Buffer]
+) -> Kernel:
+    kernels = [
+        Lowering(part, schedule.definitions, name, buffers, schedule.choices).run() for part in step.parts
+    ]
+    if isinstance(step, KernelStep):
+        return kernels[0]
+    used = (axis for part in step.parts for axis in part.group.extents)
+    joined = join_kernels(step, kernels, name, itertools.count(max(used) + 1))
+    for var in step.rings:
+        buffers.pop(var, None)
+    return joined
 
 
 def _in_segments(made: Made, execution: Execution) -> list[Segment | LibraryCall]:
@@ -248,7 +265,7 @@ def _name_buffers(
     outputs: tuple[Var, ...],
     kernels: Sequence[Kernel],
 ) -> None:
-    """x0, x1, ... for inputs, out0, ... for outputs, t.. for temporaries, row.. for scratch."""
+    """x0, x1, ... for inputs, out0, ... for outputs, tmp.. for temporaries, row.. and ring.. for scratch."""
     for k, var in enumerate(schedule.graph.inputs):
         if var in buffers:
             buffers[var].name = f"x{k}"
@@ -260,7 +277,7 @@ def _name_buffers(
         buffer.name = f"tmp{k}"
     for kernel in kernels:
         for k, buffer in enumerate(kernel.scratch):
-            buffer.name = f"row{k}"
+            buffer.name = f"{'row' if buffer.rows_of is None else 'ring'}{k}"
 
 
 def kernel_traffic(kernel: Kernel) -> tuple[int, int]:

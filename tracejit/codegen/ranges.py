@@ -7,7 +7,7 @@ own until then, and strands are joined in order: results depend on how a loop is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from tracejit.codegen.loops import (
@@ -20,10 +20,12 @@ from tracejit.codegen.loops import (
     FillRows,
     JoinCopies,
     Kernel,
+    Lead,
     Load,
     Loop,
     MergePartial,
     Reset,
+    Stage,
     StartPartial,
     Statement,
     Store,
@@ -103,10 +105,19 @@ def _is_free(kernel: Kernel, loop: Loop, outside: Sequence[Statement]) -> bool:
     if any(a.reducer.startswith("arg") for a in reset):
         return False
     scratch = set(kernel.scratch)
-    for s in walk(loop.body):
-        if isinstance(s, Store) and s.buffer not in scratch and not _has_axis(s.index, loop.axis):
-            return False
-    return True
+    stages = [s for s in loop.body if isinstance(s, Stage)]
+    for body, axis in [(s.body, s.axis) for s in stages] or [(loop.body, loop.axis)]:
+        for s in walk(body):
+            if isinstance(s, Store) and s.buffer not in scratch and not _has_axis(s.index, axis):
+                return False
+    return not stages or _can_lead(stages, scratch)
+
+
+def _can_lead(stages: Sequence[Stage], scratch: Set[Buffer]) -> bool:
+    """Can rings be filled anew anywhere? Not where rows come from memory, or are checked."""
+    inside = list(walk(stages))
+    stored = {s.buffer for s in inside if isinstance(s, Store)} - scratch
+    return not any(isinstance(s, CheckIndex) or (isinstance(s, Load) and s.buffer in stored) for s in inside)
 
 
 def _has_axis(index: Sequence[Index], axis: int) -> bool:
@@ -130,7 +141,7 @@ class _Splitter:
         self.by_rows = frozenset(self._by_rows())
 
     def run(self) -> Ranged | None:
-        fills = {s.buffer: s for s in self.before if isinstance(s, Fill)}
+        fills = {s.buffer: s for s in self.before if isinstance(s, Fill) and s.buffer not in self.scratch}
         private = {b: s for b, s in fills.items() if b not in self.by_rows}
         if any(isinstance(s, Load) and s.buffer in private for s in walk(self.loop.body)):
             return None
@@ -140,6 +151,7 @@ class _Splitter:
         accumulators = [s.accumulator for s in resets]
         stride = -(-len(resets) * SLOT_BYTES // LINE_BYTES) * LINE_BYTES // SLOT_BYTES
         start: list[Statement] = [Fill(b, s.reducer) for b, s in private.items()]
+        start += self._rings(pure)
         start += [StartPartial(a, k) for k, a in enumerate(accumulators)]
         finish: list[Statement] = [JoinCopies(b, s.reducer) for b, s in private.items()]
         finish += [TotalPartial(a, k, stride) for k, a in enumerate(accumulators)]
@@ -170,6 +182,19 @@ class _Splitter:
         assert found is not None
         return found
 
+    def _rings(self, pure: Sequence[Statement]) -> list[Statement]:
+        """What gives a strand's rings the rows that come before it; nothing where there are no rings."""
+        stages = [s for s in self.loop.body if isinstance(s, Stage)]
+        fills = [s for s in self.before if isinstance(s, Fill) and s.buffer in self.scratch]
+        if not stages:
+            return []
+        lead: list[Statement] = []
+        for s in stages:
+            body = _only_stores(s.body, self.scratch)
+            if body:
+                lead.append(Stage(s.axis, s.extent, s.time, s.lag, body, s.zeros))
+        return [*fills, *remove_dead([*pure, Lead(self.loop.axis, leading_rows(stages), lead)])]
+
     def _function(self, name: str, body: list[Statement]) -> Kernel | None:
         if not body:
             return None
@@ -194,6 +219,34 @@ class _Splitter:
                 yield buffer
 
 
+def _only_stores(body: Sequence[Statement], scratch: Set[Buffer]) -> list[Statement]:
+    """The statements that store into scratch, and what these need; loops are new ones."""
+    kept: list[Statement] = []
+    for s in body:
+        if isinstance(s, Loop):
+            inner = _only_stores(s.body, scratch)
+            if any(isinstance(x, Store) for x in walk(inner)):
+                kept.append(Loop(s.axis, s.extent, inner))
+        elif isinstance(s, (Compute, Load)) or (isinstance(s, Store) and s.buffer in scratch):
+            kept.append(s)
+    return kept if any(isinstance(x, Store) for x in walk(kept)) else []
+
+
+def leading_rows(stages: Sequence[Stage]) -> int:
+    """Iterations before a range after which all rings hold what the range reads of them.
+
+    A ring of n rows needs n - 1; a stage that reads it to fill another one needs that many more.
+    """
+    made = {x.buffer: k for k, s in enumerate(stages) for x in walk(s.body) if isinstance(x, Store)}
+    needed = [0] * len(stages)
+    for k in reversed(range(len(stages))):
+        for x in walk(stages[k].body):
+            if isinstance(x, Load) and x.buffer.rows_of is not None:
+                maker = made[x.buffer]
+                needed[maker] = max(needed[maker], needed[k] + x.buffer.shape[0] - 1)
+    return max(needed)
+
+
 def extras(kernel: Kernel) -> tuple[str, ...]:
     """The arguments of a function that only those of a `Ranged` have, in order.
 
@@ -205,6 +258,8 @@ def extras(kernel: Kernel) -> tuple[str, ...]:
     for s in walk(kernel.body):
         if isinstance(s, FillRows) or (isinstance(s, Loop) and s.ranged):
             names.update(dict.fromkeys(("low", "high")))
+        elif isinstance(s, Lead):
+            names["low"] = None
         elif isinstance(s, Strip):
             names["block"] = None
         elif isinstance(s, (StartPartial, MergePartial, TotalPartial)):

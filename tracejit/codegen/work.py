@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tracejit.codegen.loops import Compute, Kernel, Loop, Statement, Strip
+from tracejit.codegen.loops import Compute, Kernel, Loop, Stage, Statement, Strip
 from tracejit.codegen.math import PROGRAMS
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _work(body: Sequence[Statement]) -> float:
     for s in body:
         if isinstance(s, Loop):
             total += s.extent * _work(s.body)
-        elif isinstance(s, Strip):
+        elif isinstance(s, (Strip, Stage)):
             total += _work(s.body)
         else:
             total += PROGRAM_NS if isinstance(s, Compute) and s.scalar.op in PROGRAMS else STATEMENT_NS
@@ -59,7 +59,8 @@ def work_of_product(product: MatrixProduct) -> float:
 
 def inner_elements(body: Sequence[Statement]) -> int:
     """Elements that one iteration of a loop visits: those of its longest inner loop."""
-    return max((s.extent * inner_elements(s.body) for s in body if isinstance(s, Loop)), default=1)
+    inner = [s.extent * inner_elements(s.body) for s in body if isinstance(s, Loop)]
+    return max([1, *inner, *(inner_elements(s.body) for s in body if isinstance(s, Stage))])
 
 
 def block_of(step: Ranged) -> int:

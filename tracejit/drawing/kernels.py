@@ -10,7 +10,7 @@ from tracejit.drawing.names import canonical, label_of, shorten, word_of
 from tracejit.ir import Atom, Var
 
 if TYPE_CHECKING:
-    from tracejit.schedule.fusion import Schedule
+    from tracejit.schedule import Schedule
 
 
 def kernels_figure(record: Record) -> Figure:
@@ -37,15 +37,16 @@ def kernels_figure(record: Record) -> Figure:
 
 
 def _add_steps(figure: Figure, schedule: Schedule, home: dict[Var, str]) -> None:
+    from tracejit.schedule import LibraryStep
     from tracejit.schedule.describe import describe_axes
-    from tracejit.schedule.fusion import LibraryStep
 
     kernels = 0
     for step in schedule.steps:
         if isinstance(step, LibraryStep):
             eqns, title, results = [step.eqn], "library call", frozenset({step.eqn.out})
         else:
-            eqns, title = list(step.group.eqns.values()), f"kernel_{kernels} {describe_axes(step)}"
+            eqns = [e for part in step.parts for e in part.group.eqns.values()]
+            title = f"kernel_{kernels} {describe_axes(step)}"
             kernels += 1
             results = step.stored
         here = dict(home)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tracejit.ir import Atom, Graph, Primitive
 from tracejit.ops import core, slicing
-from tracejit.passes.push_views import is_cheap, push_padding
+from tracejit.passes.push_views import pushing
 from tracejit.passes.rewriting import Inputs, Params, Rewriter, Rules, rewrite_graph
 
 
-def embed_sums(graph: Graph) -> Graph:
+def embed_sums(graph: Graph, shifted: str = "auto") -> Graph:
     """Sum `f(slices of x)` over the shape of `x` when a gradient is padded back to it: one pass reads `x`.
 
     Only cheap work is embedded, since it is computed again beside the gradient; equal parts then become one.
@@ -35,7 +35,7 @@ def embed_sums(graph: Graph) -> Graph:
         v6: 'f64[5]' = unslice(v5, shape=(5,), starts=(1,), steps=(1,))
         return (v4, v6)
     """
-    pads = _gradient_pads(graph)
+    pads, rules = _gradient_pads(graph), pushing(shifted)
     if not pads:
         return graph
 
@@ -43,9 +43,9 @@ def embed_sums(graph: Graph) -> Graph:
         (x,) = inputs
         pad = pads.get(x.type.shape)
         whole = len(params["axes"]) == x.type.rank
-        if pad is None or not whole or b.definition(x) is None or not is_cheap(b, x):
+        if pad is None or not whole or b.definition(x) is None or not rules.is_cheap(b, x, by_rows=True):
             return None
-        padded = push_padding(b, slicing.unslice.primitive, (x,), pad)
+        padded = rules.push_padding(b, slicing.unslice.primitive, (x,), pad)
         return None if padded is None else b.emit(primitive, (padded,), {"axes": params["axes"]})
 
     return rewrite_graph(graph, Rules({core.reduce_sum_p: (embed,)}))

@@ -55,11 +55,16 @@ _CHEAP_RULES = FOLDING | SIMPLIFICATION
 
 def passes_for(choices: Choices) -> tuple[Pass, ...]:
     """PIPELINE, its passes told what is chosen of that which they decide."""
-    return tuple(_choosing(choices) if step is lower_contractions else step for step in PIPELINE)
+    told: dict[Pass, Pass] = {
+        lower_contractions: _told(lower_contractions, choices.products),
+        embed_sums: _told(embed_sums, choices.shifted),
+        push_views: _told(push_views, choices.shifted),
+    }
+    return tuple(told.get(step, step) for step in PIPELINE)
 
 
-def _choosing(choices: Choices) -> Pass:
-    return functools.wraps(lower_contractions)(lambda graph: lower_contractions(graph, choices.products))
+def _told(step: Callable[[Graph, str], Graph], word: str) -> Pass:
+    return functools.wraps(step)(lambda graph: step(graph, word))
 
 
 def optimize(graph: Graph, verify_each: bool = False, choices: Choices = AUTO) -> Graph:

@@ -238,7 +238,8 @@ def _rows(steps: Program, times: Sequence[float], config: Config) -> list[StepRo
             read, written = kernel_traffic(single)
             work, source = kernel_work(single), None
             step = next(kernels)
-            name, over = single.name, describe_axes(step).removeprefix("over ") if step.order else "scalars"
+            loops = any(part.order for part in step.parts)
+            name, over = single.name, describe_axes(step).removeprefix("over ") if loops else "scalars"
         else:
             eqn = single.eqn
             read, written = sum(a.type.nbytes for a in eqn.inputs), eqn.out.type.nbytes

@@ -22,7 +22,7 @@ from tracejit.config import Config
 from tracejit.errors import IndexOutOfBoundsError
 from tracejit.ir import Var
 from tracejit.runtime.executable import Bound, Executable
-from tracejit.schedule.fusion import Schedule
+from tracejit.schedule import Schedule
 
 LEAST_ROUNDS, MOST_ROUNDS = 3, 51
 BATCH_SECONDS = 2e-4  # of calls that are timed together, where one takes less

@@ -20,7 +20,17 @@ import numpy as np
 
 from tracejit.codegen import formulas
 from tracejit.codegen.llvm.kernel import BITWISE, FLOAT_OPS, PREDICATES, RENAMED
-from tracejit.codegen.loops import Accumulate, CheckIndex, Combine, Compute, Kernel, Loop, Scalar, Statement
+from tracejit.codegen.loops import (
+    Accumulate,
+    CheckIndex,
+    Combine,
+    Compute,
+    Kernel,
+    Loop,
+    Scalar,
+    Stage,
+    Statement,
+)
 from tracejit.codegen.math import PROGRAMS
 from tracejit.codegen.scalar_library import SCALAR_FUNCTIONS, Libm, Llvm
 from tracejit.ir import Eqn, Kind, Source
@@ -191,7 +201,10 @@ def kernel_work(kernel: Kernel) -> Work:
 def _add_body(body: Sequence[Statement], times: int, total: Work) -> None:
     for statement in body:
         if isinstance(statement, Loop):
-            _add_body(statement.body, times * statement.extent, total)
+            stages = [s for s in statement.body if isinstance(s, Stage)]
+            for stage in stages:  # each runs once a row of its own
+                _add_body(stage.body, times * stage.extent, total)
+            _add_body([] if stages else statement.body, times * statement.extent, total)
             continue
         work = _statement_work(statement)
         if work is not None:

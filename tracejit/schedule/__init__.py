@@ -3,7 +3,8 @@
 Enters: an optimised `Graph`. Leaves: a `Schedule`, whose kernel steps `tracejit.codegen` lowers.
 """
 
-from tracejit.schedule.fusion import KernelStep, LibraryStep, Schedule, schedule_graph
+from tracejit.schedule.fusion import schedule_graph
 from tracejit.schedule.group import Group
+from tracejit.schedule.steps import KernelStep, LibraryStep, Schedule, StreamStep
 
-__all__ = ["Group", "KernelStep", "LibraryStep", "Schedule", "schedule_graph"]
+__all__ = ["Group", "KernelStep", "LibraryStep", "Schedule", "StreamStep", "schedule_graph"]

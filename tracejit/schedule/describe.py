@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from tracejit.ir import Eqn, Var, format_eqn, name_vars
 from tracejit.schedule.access import is_virtual
-from tracejit.schedule.fusion import KernelStep, LibraryStep, Schedule, Step
+from tracejit.schedule.steps import KernelStep, LibraryStep, Schedule, Step, StreamStep
 
 AXIS_NAMES = "ijklmnpq"
 
@@ -31,18 +31,37 @@ def format_schedule(schedule: Schedule) -> str:
     blocks: list[str] = []
     kernels = 0
     for step in schedule.steps:
-        if isinstance(step, KernelStep):
+        if not isinstance(step, LibraryStep):
             title, stored = f"kernel_{kernels} {describe_axes(step)}", step.stored
             kernels += 1
         else:
             title, stored = f"library call: {step.eqn.primitive.name}", frozenset[Var]()
-        lines = [_equation_line(eqn, names, eqn.out in stored) for eqn in equations_of(step, schedule)]
+        lines = [
+            _equation_line(eqn, names, _fate(eqn.out, step, stored)) for eqn in equations_of(step, schedule)
+        ]
         blocks.append("\n".join([title, *lines]))
     return "\n".join(blocks) or "nothing to run"
 
 
-def describe_axes(step: KernelStep) -> str:
-    """`over i[5], j[3]`: the axes of the nest with their sizes, the outermost first."""
+def _fate(var: Var, step: Step, stored: Set[Var]) -> str:
+    """What becomes of a result: nothing is said of those that stay in registers."""
+    if isinstance(step, StreamStep) and var in step.rings:
+        rows = step.rings[var]
+        return f"a ring of {rows} rows" if rows > 1 else "one row at a time"
+    return "stored" if var in stored else ""
+
+
+def describe_axes(step: KernelStep | StreamStep) -> str:
+    """`over i[5], j[3]`: the axes of the nest with their sizes, the outermost first.
+
+    Of a stream each part, and how many rows behind the first it runs.
+    """
+    if isinstance(step, StreamStep):
+        parts = [
+            describe_axes(part) + (f" ({lag} rows behind)" if lag > 1 else " (a row behind)" if lag else "")
+            for part, lag in zip(step.parts, step.lags, strict=True)
+        ]
+        return " and ".join(parts)
     axes = [
         f"{AXIS_NAMES[k] if k < len(AXIS_NAMES) else f'i{k}'}[{step.group.extents[axis]}]"
         for k, axis in enumerate(step.order)
@@ -55,7 +74,10 @@ def equations_of(step: Step, schedule: Schedule) -> list[Eqn]:
 
     Those that every reader computes for itself are in its group and lead to nothing that it stores.
     """
-    own = {step.eqn.out} if isinstance(step, LibraryStep) else {e.out for e in step.group.eqns.values()}
+    if isinstance(step, LibraryStep):
+        own = {step.eqn.out}
+    else:
+        own = {e.out for part in step.parts for e in part.group.eqns.values()}
     waiting = list(own) if isinstance(step, LibraryStep) else list(step.stored)
     wanted: set[Var] = set()
     while waiting:
@@ -68,8 +90,8 @@ def equations_of(step: Step, schedule: Schedule) -> list[Eqn]:
     return [e for e in schedule.graph.eqns if e.out in wanted]
 
 
-def _equation_line(eqn: Eqn, names: Mapping[Var, str], is_stored: bool) -> str:
+def _equation_line(eqn: Eqn, names: Mapping[Var, str], fate: str) -> str:
     text = format_eqn(eqn, dict(names))
-    if is_stored:
-        text += "  stored" if "  # " in text else "  # stored"
+    if fate:
+        text += f"  {fate}" if "  # " in text else f"  # {fate}"
     return f"    {text}"

@@ -17,42 +17,11 @@ from tracejit.schedule import cost
 from tracejit.schedule.access import is_virtual, reaches
 from tracejit.schedule.group import Group, extend, loop_order, merge, single
 from tracejit.schedule.normalize import give_outputs_arrays, give_products_matrices, give_routines_rows
+from tracejit.schedule.steps import KernelStep, LibraryStep, Schedule, Step
+from tracejit.schedule.streams import join_streams
 
 MAX_EQUATIONS = 250  # a longer body spills registers and compiles slower than linearly
 LONGEST_CONE = 30  # equations that are looked at to compute one result again
-
-
-@dataclass(frozen=True)
-class KernelStep:
-    """One loop nest: its group, the axes outermost first, and the results that go to memory."""
-
-    group: Group
-    order: tuple[int, ...]
-    stored: frozenset[Var]
-
-
-@dataclass(frozen=True)
-class LibraryStep:
-    """One call of `primitive.evaluate` on stored arrays (or views of them) into a buffer."""
-
-    eqn: Eqn
-
-
-Step = KernelStep | LibraryStep
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The normalised graph, who defines what, the steps in order, and what was forced of the choices."""
-
-    graph: Graph
-    definitions: Mapping[Var, Eqn]
-    steps: tuple[Step, ...]
-    choices: Choices = AUTO
-
-    @property
-    def kernels(self) -> list[KernelStep]:
-        return [s for s in self.steps if isinstance(s, KernelStep)]
 
 
 def schedule_graph(graph: Graph, fuse: bool = True, choices: Choices = AUTO) -> Schedule:
@@ -69,8 +38,10 @@ def schedule_graph(graph: Graph, fuse: bool = True, choices: Choices = AUTO) -> 
     needed = _stored_by_others(graph, grouping)
     if fuse and choices.recompute != "store":
         needed = _recompute(graph, grouping, needed, is_forced=choices.recompute == "recompute")
-    steps = tuple(_steps(grouping, needed))
-    return Schedule(graph, definitions, steps, choices)
+    steps = list(_steps(grouping, needed))
+    if fuse and choices.shifted in ("auto", "ring"):
+        steps = join_streams(steps, graph, definitions, is_forced=choices.shifted == "ring")
+    return Schedule(graph, definitions, tuple(steps), choices)
 
 
 def is_library(eqn: Eqn) -> bool:

@@ -34,6 +34,7 @@ from tracejit.codegen.loops import (
     Loop,
     Reset,
     Scalar,
+    Stage,
     Store,
     neutral,
     walk,
@@ -42,12 +43,13 @@ from tracejit.codegen.math import PROGRAMS
 from tracejit.codegen.nest import NestPrinter, handled
 from tracejit.codegen.ranges import NUMBERS, extras
 from tracejit.codegen.symbols import Symbols, stays_literal
-from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, Quotient
+from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, Quotient, Remainder
 
 FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 BITWISE = frozenset({"and", "or", "xor"})
 PREDICATES = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 RENAMED = {"abs": "absolute", "not": "invert"}
+MOST_BORDER = 2  # iterations of a vector loop's piece that run one by one
 UNROLLED_STATEMENTS = 48  # of a loop with a literal extent that is printed once for each iteration
 
 Known = Mapping[Guard, bool]
@@ -70,6 +72,7 @@ class KernelPrinter(NestPrinter[Reg]):
         self.vector_axis: int | None = None
         self.mask: Reg | None = None
         self.count: Reg | None = None  # of the lanes that the mask lets through
+        self.repeats = False  # lanes outside of the mask do again what others have done
         self.variables: dict[Accumulator, Variable | Finished] = {}
         self.outside = 0  # the region around the innermost vector loop
         self.partials: dict[tuple[Buffer, str], tuple[Place, Variable]] = {}
@@ -192,6 +195,11 @@ class KernelPrinter(NestPrinter[Reg]):
         code.put(f"store i64 {code.select(reported, number, old).text}, ptr %status, align 8")
         self.names[s.scalar] = code.select(outside, literal(0, I64), k)
 
+    @property
+    def memory_mask(self) -> Reg | None:
+        """The lanes that may touch memory, where not all may."""
+        return None if self.repeats else self.mask
+
     def masked(self, condition: Reg) -> Reg:
         """`condition` in the lanes that are there."""
         if self.mask is None:
@@ -217,7 +225,10 @@ class KernelPrinter(NestPrinter[Reg]):
         variable = self.variables[s.accumulator]
         assert isinstance(variable, Variable), "a reduction is fed after its loops"
         position = self.index(s.position) if s.position is not None else None
-        variable.add(self.code, self.value(s.value), position, self.mask)
+        value = self.value(s.value)
+        if variable.across and not self.lanes:
+            value = variable.first_lane(self.code, value)
+        variable.add(self.code, value, position, self.mask)
 
     def fill(self, s: Fill) -> None:
         self.fill_flat(s.buffer, s.reducer, literal(0, I64), self.extent_of(s.buffer.shape))
@@ -285,14 +296,21 @@ class KernelPrinter(NestPrinter[Reg]):
                     low, high = self.ranges.clamped(low, high)
                 self.range(s, low, high, piece.high - piece.low, piece.known)
             return
-        longest, end = cut.longest, self.size(s.extent)
-        first = self.code.select(holds, self.size(longest.low), end)
-        last = self.code.select(holds, self.size(longest.high), end)
-        for low, high, known in ((literal(0, I64), first, {}), (first, last, cut.known), (last, end, {})):
-            self.range(s, low, high, None, known)
+        around = dict.fromkeys(cut.around, True)
 
-    def range(self, s: Loop, low: Reg, high: Reg, extent: int | None, known: Known) -> None:
-        """The loop over one range, printed with what is known there."""
+        def inside() -> None:
+            for piece in cut.pieces:
+                known = {**piece.known, **around}
+                self.range(s, self.size(piece.low), self.size(piece.high), piece.high - piece.low, known)
+
+        def outside() -> None:
+            self.range(s, literal(0, I64), self.size(s.extent), s.extent, {})
+
+        self.code.block_if(holds, inside)
+        self.code.block_if(self.code.binary("xor", holds, literal(True, BOOL)), outside)
+
+    def range(self, s: Loop, low: Reg, high: Reg, extent: int, known: Known) -> None:
+        """The loop over `extent` iterations (fewer if it is ranged), printed with what is known there."""
 
         def body(counter: Reg) -> None:
             self.axes[s.axis] = counter
@@ -303,8 +321,11 @@ class KernelPrinter(NestPrinter[Reg]):
             RowBlock(self, s.axis).run(s.body)
 
         def print_it() -> None:
-            if id(s) in self.vectors.loops:
-                self.vector_loop(s.axis, low, high, extent, body)
+            if self.is_border(s, extent):
+                for k in range(extent):
+                    body(self.code.binary("add", low, literal(k, I64)))
+            elif id(s) in self.vectors.loops:
+                self.vector_loop(s.axis, low, high, extent, body, self.may_repeat(s))
             elif id(s) in self.vectors.blocks:
                 self.vector_loop(s.axis, low, high, extent, rows)
             elif low.is_literal and high.is_literal and self.is_short(s):
@@ -318,10 +339,40 @@ class KernelPrinter(NestPrinter[Reg]):
     def is_short(self, s: Loop) -> bool:
         return s.extent * sum(1 for _ in walk(s.body)) <= UNROLLED_STATEMENTS
 
+    def is_border(self, s: Loop, extent: int) -> bool:
+        """Is it a short piece of a vector loop, which costs less one by one than masked?"""
+        if extent > MOST_BORDER or extent == s.extent or s.ranged or id(s) not in self.vectors.loops:
+            return False
+        used = {x.buffer for x in walk(s.body) if isinstance(x, (Load, Store))}
+        return used.isdisjoint(self.vectors.expanded)
+
+    def may_repeat(self, s: Loop) -> bool:
+        """May iterations run twice, as to memory? Then nothing that the loop reads is changed by it.
+
+        It is worth it in inner loops: an outermost one has its rest once.
+        """
+        if s.ranged or len(self.code.regions) == 1:
+            return False
+        inside = list(walk(s.body))
+        stored = {x.buffer for x in inside if isinstance(x, Store)}
+        read = {x.buffer for x in inside if isinstance(x, Load)}
+        combines = any(isinstance(x, Combine) for x in inside)
+        return not combines and stored.isdisjoint(read | self.kernel.shared)
+
     def vector_loop(
-        self, axis: int | None, low: Reg, high: Reg, extent: int | None, body: Callable[[Reg], None]
+        self,
+        axis: int | None,
+        low: Reg,
+        high: Reg,
+        extent: int | None,
+        body: Callable[[Reg], None],
+        may_repeat: bool = False,
     ) -> None:
-        """`body` on all lanes as long as there are enough iterations, then once on those that are left."""
+        """`body` on all lanes as long as there are enough iterations, then once on those that are left.
+
+        Where iterations may repeat, these are the last ones of the loop, some of which were done already:
+        masked stores are slow, and a loop over short rows has one each row.
+        """
         code, lanes = self.code, self.vectors.lanes
         self.vector_axis = -1 if axis is None else axis
         around = self.outside, self.partials
@@ -339,11 +390,27 @@ class KernelPrinter(NestPrinter[Reg]):
             body(rest)
             self.mask = self.count = None
 
-        code.block_if(code.compare("sgt", count, literal(0, I64)), masked)
+        def repeated() -> None:
+            done = code.binary("sub", literal(lanes, I64), count)
+            self.mask = code.compare("uge", code.iota(lanes), code.splat(done, lanes))
+            self.repeats = True
+            body(code.binary("sub", high, literal(lanes, I64)))
+            self.mask, self.repeats = None, False
+
+        is_long = extent is not None and extent >= lanes
+        left = repeated if may_repeat and is_long else masked
+        code.block_if(code.compare("sgt", count, literal(0, I64)), left)
         self.vector_axis = None
         for place, variable in self.partials.values():
             self.combine_at(place, variable.reducer, variable.over_lanes(code))
         self.outside, self.partials = around
+
+    def stage(self, s: Stage) -> None:
+        code, extent = self.code, self.size(s.extent)
+        row = self.axes[s.axis] = code.binary("sub", self.axes[s.time], self.size(s.lag))
+        code.block_if(code.compare("ult", row, extent), lambda: self.block(s.body))
+        if s.zeros:
+            code.block_if(code.compare("sge", row, extent), lambda: self.block(s.zeros))
 
     # --- indices --------------------------------------------------------------------------------------------
 
@@ -382,6 +449,8 @@ class KernelPrinter(NestPrinter[Reg]):
         if isinstance(factor, Loaded):
             return self.value(factor.scalar)
         numerator, divisor = self.index(factor.numerator), self.size(factor.divisor)
+        if isinstance(factor, Remainder) and factor.divisor.bit_count() == 1:
+            return self.code.binary("and", numerator, self.size(factor.divisor - 1))
         if isinstance(factor, Quotient):
             return self.code.divide("udiv", numerator, divisor)
         rest = self.code.divide("srem", numerator, divisor)

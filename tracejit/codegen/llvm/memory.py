@@ -157,9 +157,9 @@ class Memory:
             return self.code.from_memory(self.load_scalar(place, condition), place.buffer.dtype)
         if condition is not None:
             condition = self.code.splat(condition, lanes)
-            mask = self.printer.masked(condition)
+            mask = condition if self.printer.repeats else self.printer.masked(condition)
         else:
-            mask = self.printer.mask
+            mask = self.printer.memory_mask
         if place.step == 0:
             return self.code.from_memory(self.gather(place, mask), place.buffer.dtype)
         if place.step == -1:
@@ -236,7 +236,7 @@ class Memory:
             self.code.put(f"store {kind} {value.text}, ptr {place.pointer.text}, align {align}")
             return
         lanes = self.printer.lanes
-        mask = None if place.is_own else self.printer.mask
+        mask = None if place.is_own else self.printer.memory_mask
         value = self.code.splat(value, lanes)
         if place.step == 0:
             mask = mask or self.code.splat(literal(True, BOOL), lanes)

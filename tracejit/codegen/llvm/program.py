@@ -201,7 +201,7 @@ class _Printer:
         partials = self.enter_strand(body, region)
         for step in region.steps:
             if step.start is not None:
-                body.call_kernel(step.start, partials.get(step, {}))
+                body.call_kernel(step.start, {"low": f"i64 {low}", **partials.get(step, {})})
         first = "ranges"
         body.put(f"br label %{first}")
         body.label(first)

@@ -12,6 +12,7 @@ from tracejit.codegen.loops import (
     Accumulator,
     FillRows,
     JoinCopies,
+    Lead,
     MergePartial,
     StartPartial,
     Strip,
@@ -37,6 +38,7 @@ class Ranges:
     def handlers(self) -> Mapping[type, Callable[[Any], None]]:
         return {
             Strip: self.strip,
+            Lead: self.lead,
             StartPartial: self.start_partial,
             MergePartial: self.merge_partial,
             TotalPartial: self.total_partial,
@@ -63,6 +65,14 @@ class Ranges:
             self.low, self.high = LOW, HIGH
 
         self.code.counted_loop(LOW, HIGH, BLOCK, block)
+
+    def lead(self, s: Lead) -> None:
+        def iteration(counter: Reg) -> None:
+            self.printer.axes[s.axis] = counter
+            self.printer.block(s.body)
+
+        first = self.code.binary("sub", LOW, self.printer.size(s.count))
+        self.code.counted_loop(self._larger(first, literal(0, I64)), LOW, 1, iteration)
 
     # --- partial results ------------------------------------------------------------------------------------
 

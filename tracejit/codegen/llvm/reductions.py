@@ -85,6 +85,11 @@ class Variable:
         address, start = self.parts[name]
         code.put(f"store {start.type} {code.splat(value, self.lanes).text}, ptr {address}, align 64")
 
+    def first_lane(self, code: Code, value: Reg) -> Reg:
+        """A single value, for lanes that are partial results of one number."""
+        rest = literal(neutral(self.reducer, self.dtype), self.dtype)
+        return code.with_lane(code.splat(rest, self.lanes), 0, value)
+
     def add(self, code: Code, value: Reg, position: Reg | None, mask: Reg | None) -> None:
         value = code.splat(value, self.lanes)
         if position is not None:

@@ -19,10 +19,12 @@ from tracejit.codegen.loops import (
     Compute,
     Kernel,
     Layouts,
+    Lead,
     Load,
     Loop,
     Reset,
     Scalar,
+    Stage,
     Statement,
     Store,
     Strip,
@@ -80,7 +82,7 @@ def plan_vectors(kernel: Kernel, strided: Layouts, lanes: int, literal_limit: in
 def _across(body: Sequence[Statement], loops: set[int], blocks: set[int]) -> Iterator[Accumulator]:
     """Accumulators that are reset outside of a vectorised loop and fed in it."""
     for statement in body:
-        if isinstance(statement, Strip):
+        if isinstance(statement, (Strip, Stage, Lead)):
             yield from _across(statement.body, loops, blocks)
         if not isinstance(statement, Loop):
             continue
@@ -96,7 +98,7 @@ def _across(body: Sequence[Statement], loops: set[int], blocks: set[int]) -> Ite
 
 def _outermost(body: Sequence[Statement]) -> Iterator[Loop]:
     for statement in body:
-        if isinstance(statement, Strip):
+        if isinstance(statement, (Strip, Stage, Lead)):
             yield from _outermost(statement.body)
         elif isinstance(statement, Loop):
             yield statement
@@ -139,7 +141,8 @@ class Planner:
         """The cheapest way to run a loop with all that is inside, and the loops that are vectorised in it."""
         chosen: set[int] = set()
         own = inside = 0.0
-        for statement in loop.body:
+        stages = [s for s in loop.body if isinstance(s, Stage)]
+        for statement in [x for s in stages for x in (*s.body, *s.zeros)] or loop.body:
             if isinstance(statement, Loop):
                 cost, inner = self.choose(statement, depth + 1)
                 inside += cost
@@ -147,6 +150,8 @@ class Planner:
             else:
                 own += self.cost(statement, None)
         best = self.extent(loop) * (own + inside + 1)
+        if stages:  # a row needs what the rows before it have left
+            return best, chosen
         if inside and self.extent(loop) > self.literal_limit and self.has_blocks(loop, depth):
             block = self.block_cost(loop, inside)
             if block < best:

@@ -1,0 +1,36 @@
+"""When the latest rows of a computed array wait in a ring for those who read them, and what is done again.
+
+A ring costs a store, and a load for each reader; it asks for rows that are long enough for a loop of their
+own and, a few of them together, short enough for a core's own cache. All who decide ask here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+
+from tracejit.costs import LEAST_ROW, MOST_ROWS, RING_BYTES, RING_WORK, USUAL_ROWS, VIEW_WORK
+from tracejit.ir import ArrayType
+
+FORCED = {"recompute": 5 * VIEW_WORK, "ring": -1, "memory": -1}  # by the words of `Choices.shifted`
+
+
+def most_repeated(shifted: str, is_row_by_row: bool) -> int:
+    """Additions an element that are done again; `is_row_by_row` where a ring could take their place."""
+    return FORCED.get(shifted, RING_WORK if is_row_by_row else VIEW_WORK)
+
+
+def fits_ring(kind: ArrayType) -> bool:
+    """Could some rows of an array of that type wait in a ring?"""
+    return kind.rank > 1 and are_worth_it([(kind, USUAL_ROWS)])
+
+
+def are_worth_it(rings: Iterable[tuple[ArrayType, int]]) -> bool:
+    """Do rings pay, each with so many rows of an array, that one kernel has together?"""
+    total = 0
+    for kind, rows in rings:
+        row = prod(kind.shape[1:])
+        total += rows * row * kind.dtype.itemsize
+        if row < LEAST_ROW or rows > MOST_ROWS:
+            return False
+    return total <= RING_BYTES
