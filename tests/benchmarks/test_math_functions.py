@@ -9,6 +9,7 @@ from benchmarks import math_functions
 from tracejit.codegen.math import PROGRAMS
 
 NAMES = {"pow_": "power", "lgamma": "gammaln", "atan2": "arctan2", "logaddexp2": "logaddexp"}
+NAMES |= {"erf_given": "erf"}
 
 
 def test_every_program_has_a_row() -> None:

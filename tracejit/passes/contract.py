@@ -58,8 +58,9 @@ def _power_of_two(b: Rewriter, atom: Atom) -> float | None:
 
 
 def _as_power(value: Const) -> float | None:
+    """Between 1/4 and 4: others may be sizes, and code must not depend on whether a size is a power of 2."""
     number = float(value.value)
-    is_power = math.isfinite(number) and abs(math.frexp(number)[0]) == 0.5
+    is_power = 0.25 <= abs(number) <= 4 and abs(math.frexp(number)[0]) == 0.5
     return number if is_power else None
 
 
