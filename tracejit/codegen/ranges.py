@@ -54,6 +54,7 @@ class Ranged:
     private: arrays of which each strand has a copy; the first strand's is the array itself
     slots: partial results of a strand
     by_rows: arrays of which iteration `i` of the loop touches row `i` alone, and nothing else does
+    lead: iterations in front of a strand that are run for its rings
     """
 
     kernel: Kernel
@@ -65,6 +66,7 @@ class Ranged:
     private: tuple[Buffer, ...]
     slots: int
     by_rows: frozenset[Buffer]
+    lead: int = 0
 
     @property
     def functions(self) -> tuple[Kernel, ...]:
@@ -138,6 +140,7 @@ class _Splitter:
         self.before = before
         self.after = after
         self.scratch = set(kernel.scratch)
+        self.stages = [s for s in loop.body if isinstance(s, Stage)]
         self.by_rows = frozenset(self._by_rows())
 
     def run(self) -> Ranged | None:
@@ -168,6 +171,7 @@ class _Splitter:
             tuple(private),
             stride,
             self.by_rows,
+            leading_rows(self.stages),
         )
 
     def _part(
@@ -184,16 +188,15 @@ class _Splitter:
 
     def _rings(self, pure: Sequence[Statement]) -> list[Statement]:
         """What gives a strand's rings the rows that come before it; nothing where there are no rings."""
-        stages = [s for s in self.loop.body if isinstance(s, Stage)]
         fills = [s for s in self.before if isinstance(s, Fill) and s.buffer in self.scratch]
-        if not stages:
+        if not self.stages:
             return []
         lead: list[Statement] = []
-        for s in stages:
+        for s in self.stages:
             body = _only_stores(s.body, self.scratch)
             if body:
                 lead.append(Stage(s.axis, s.extent, s.time, s.lag, body, s.zeros))
-        return [*fills, *remove_dead([*pure, Lead(self.loop.axis, leading_rows(stages), lead)])]
+        return [*fills, *remove_dead([*pure, Lead(self.loop.axis, leading_rows(self.stages), lead)])]
 
     def _function(self, name: str, body: list[Statement]) -> Kernel | None:
         if not body:
@@ -244,7 +247,7 @@ def leading_rows(stages: Sequence[Stage]) -> int:
             if isinstance(x, Load) and x.buffer.rows_of is not None:
                 maker = made[x.buffer]
                 needed[maker] = max(needed[maker], needed[k] + x.buffer.shape[0] - 1)
-    return max(needed)
+    return max(needed, default=0)
 
 
 def extras(kernel: Kernel) -> tuple[str, ...]:

@@ -19,7 +19,14 @@ from tracejit.codegen.memory_plan import plan_memory
 from tracejit.codegen.products import MatrixProduct
 from tracejit.codegen.ranges import SLOT_BYTES, Ranged, copy_bytes, in_ranges
 from tracejit.codegen.routines import RoutineCall
-from tracejit.codegen.work import block_of, strands_of, tile_of, work_of_kernel, work_of_product
+from tracejit.codegen.work import (
+    block_of,
+    strands_of,
+    tile_of,
+    unit_with_lead,
+    work_of_kernel,
+    work_of_product,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +62,10 @@ class RangedProduct:
     @property
     def start(self) -> None:
         return None
+
+    @property
+    def lead(self) -> int:
+        return 0
 
     @property
     def functions(self) -> tuple[Kernel, ...]:
@@ -273,6 +284,7 @@ def size_region(region: Region, kept: set[Buffer], execution: Execution) -> None
         for s in region.steps
     )
     unit = region.tile if region.tile < extent else max(region.blocks.values(), default=1)
+    unit = unit_with_lead(unit, max(s.lead for s in region.steps))
     region.strands, region.chunk = strands_of(extent, work, unit, sum(map(copy_bytes, private)))
     region.tile = min(region.tile, region.chunk)
     region.workers = min(execution.most_threads, region.strands)

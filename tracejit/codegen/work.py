@@ -31,6 +31,7 @@ COPY_SHARE = 0.05  # of the work, the most that copies may cost
 BLOCK_ELEMENTS = (
     2048  # of a sum that runs in lanes: 256 additions each; twice NumPy's error by pairs, not more
 )
+LEAD_SHARE = 16  # rows of a strand for each row in front of it that is run for its rings
 TILE_BYTES = 512 * 2**10  # of the arrays between the steps of a region: they stay in the second cache
 LEAST_TILE, ROUND_TILE = 32, 16  # rows: a matrix product needs some to be fast
 LEAST_SUM_TILE = 256  # rows, where each tile adds to a matrix that the second cache does not hold
@@ -78,6 +79,15 @@ def tile_of(row_bytes: int, has_products: bool, summed_bytes: int, extent: int) 
     least = LEAST_SUM_TILE if summed_bytes > TILE_BYTES else LEAST_TILE if has_products else 1
     rows = max(TILE_BYTES // max(row_bytes, 1), least)
     return min(extent, max(rows // ROUND_TILE * ROUND_TILE, 1))
+
+
+def unit_with_lead(unit: int, lead: int) -> int:
+    """The least whole number of units that is worth `lead` iterations in front of each strand.
+
+    >>> unit_with_lead(4, 3), unit_with_lead(100, 3), unit_with_lead(4, 0)
+    (48, 100, 4)
+    """
+    return unit * max(1, math.ceil(LEAD_SHARE * lead / unit))
 
 
 def strands_of(extent: int, work: float, unit: int, private_bytes: int) -> tuple[int, int]:
