@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.golden_programs import PROGRAMS
+from tests.plain_programs import Readable
 from tracejit.api.record import record_call
-from tracejit.codegen import numba_source
 from tracejit.codegen.loops import SCATTERED
 from tracejit.codegen.program import build_program
 from tracejit.codegen.scalar_library import plain_program
@@ -50,7 +50,7 @@ def print_kernels(text: str, layout: tuple[int, ...] | None = None) -> ProgramTe
 
 def in_plain_python(executable: Executable, arrays: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     with monkeypatch.context() as patch:
-        patch.setattr(runtime, "llvm", numba_source)
+        patch.setattr(runtime, "llvm", Readable)
         patch.setattr(runtime, "get_program", lambda source, config, language: (Plain(source), "memory"))
         executable.bound.clear()
         return executable(arrays)
