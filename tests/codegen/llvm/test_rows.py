@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -101,7 +102,7 @@ def test_a_scratch_row_belongs_to_one_row_at_a_time(rng: np.random.Generator) ->
 
 def test_the_elementary_functions_of_a_block_run_on_vectors(rng: np.random.Generator) -> None:
     text = compiled(tj.grad_jit(logistic), *data(100, 30, "f8", rng)).text
-    assert "@softplus.v8f64" in text or "@logaddexp.v8f64" in text or "@log1p.v8f64" in text
+    assert re.search(r"@(softplus|logaddexp|log1p)\.v[48]f64", text)
     assert "@log1p.f64" not in text
 
 
