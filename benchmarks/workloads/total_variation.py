@@ -108,8 +108,8 @@ WORKLOAD = Workload(
     by_hand=by_hand,
     inputs=inputs,
     sizes=(
-        Size("64^2", (64,), goal=1.25, limit=1.0),
-        Size("2000^2", (2000,), goal=1.25, limit=1.0),
+        Size("64^2", (64,), goal=24e-6, limit=19.2e-6),
+        Size("2000^2", (2000,), goal=20e-3, limit=16e-3),
     ),
     implementations={"numba": numba_limit, "torch": torch_eager},
     missing={"casadi": NOT_FOR_CASADI},

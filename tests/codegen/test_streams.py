@@ -218,8 +218,8 @@ def test_a_stream_with_rows_in_memory_is_one_strand(rng: np.random.Generator) ->
     """A strand would read rows that another one may not have written yet."""
 
     def f(x: Any) -> Any:
-        y = np.tanh(x)
-        return y, y[1:] * np.cos(y[:-1])
+        y, z = np.tanh(x), np.sin(x)
+        return y, y[1:] * np.cos(z[:-1]) * z[1:]
 
     record = record_call(f, (rng.standard_normal((40, 30)),), {})
     with small_work():

@@ -69,12 +69,20 @@ def test_layers_run_one_behind_the_other() -> None:
 
 def test_a_result_that_is_an_output_too_is_stored_and_read_from_memory() -> None:
     def f(x: Any) -> Any:
+        y, z = np.tanh(x), np.sin(x)
+        return y, y[1:] * np.cos(z[:-1]) * z[1:]
+
+    stream = only_stream(f, X)
+    assert len(stream.rings) == 1
+    assert len(stream.stored) == 2
+
+
+def test_nests_without_rings_run_one_after_the_other() -> None:
+    def f(x: Any) -> Any:
         y = np.tanh(x)
         return y, y[1:] * np.cos(y[:-1])
 
-    stream = only_stream(f, X)
-    assert not stream.rings
-    assert len(stream.stored) == 2
+    assert [type(s) for s in schedule_of(f, X).steps] == [KernelStep, KernelStep]
 
 
 def test_what_a_library_call_reads_is_no_ring() -> None:

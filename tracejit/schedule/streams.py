@@ -47,7 +47,10 @@ def join_streams(
         else:
             place += 1
     outside = {r.base for a in graph.outputs for r in reaches(a, definitions)}
-    return [_with_rings(s, joined, outside) if isinstance(s, StreamStep) else s for s in joined.steps]
+    result: list[Step] = []
+    for step in joined.steps:
+        result += _with_rings(step, joined, outside) if isinstance(step, StreamStep) else [step]
+    return result
 
 
 # --- which steps ----------------------------------------------------------------------------------------
@@ -231,9 +234,11 @@ def _places(
         yield from _places(eqn.inputs[operand], tuple(Index.of(k) for k in inner), definitions)
 
 
-def _with_rings(stream: StreamStep, joined: _Joined, outside: Set[Atom]) -> StreamStep:
-    """Results that nothing outside of the stream reads are kept in rings."""
+def _with_rings(stream: StreamStep, joined: _Joined, outside: Set[Atom]) -> Sequence[Step]:
+    """The stream, results that nothing outside of it reads in rings; its parts, where there are none."""
     links = _links(stream.parts, joined.definitions)
     assert links is not None
     kept = {k.var for k in links if k.var not in outside and k.var not in joined.read}
-    return StreamStep(stream.parts, stream.lags, {v: _rows(v, links, stream.lags) for v in kept})
+    if not kept:  # one nest after the other can be cut into strands
+        return stream.parts
+    return [StreamStep(stream.parts, stream.lags, {v: _rows(v, links, stream.lags) for v in kept})]

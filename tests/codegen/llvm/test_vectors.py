@@ -77,6 +77,31 @@ def test_masks_are_in_the_rest_of_a_loop_only(rng: np.random.Generator) -> None:
     assert len(re.findall(r"= load <8 x double>, ptr %\w+, align 8", text)) == 1
 
 
+def test_short_rows_repeat_what_is_left_and_store_without_masks(rng: np.random.Generator) -> None:
+    """Rows of 13: a vector of the first 8, and one of the last 8; the sum counts each once."""
+    program = compiled(lambda x: (np.exp(x) + 1.0, np.sum(x)), rng.standard_normal((21, 13)))
+    assert "llvm.masked" not in program.text
+    program.check()
+    short = compiled(lambda x: np.exp(x) + 1.0, rng.standard_normal((21, 7)))
+    assert "llvm.masked.store" in short.text
+    short.check()
+
+
+def test_what_a_loop_changes_it_does_not_do_twice(rng: np.random.Generator) -> None:
+    columns = compiled(lambda x: (np.exp(x).sum(axis=0), np.exp(x)), rng.standard_normal((21, 13)))
+    assert "llvm.masked.store" in columns.text
+    columns.check()
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (9, 10), (9, 11), (9, 17), (12, 40)])
+def test_borders_run_one_by_one_and_count_once(shape: tuple[int, int], rng: np.random.Generator) -> None:
+    def padded(x: Any) -> Any:
+        y = np.pad(x[1:-1, 1:-1] * 0.3, ((1, 1), (1, 1))) + x
+        return y, np.sum(y), np.max(y), np.prod(1 + 0.01 * y)
+
+    compiled(padded, rng.standard_normal(shape)).check()
+
+
 # --- memory -------------------------------------------------------------------------------------------------
 
 LAYOUTS: dict[str, tuple[Callable[[Any], Any], bool]] = {
