@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -194,8 +196,9 @@ def test_layers_of_a_network_share_tiles_of_rows() -> None:
 
 
 def test_the_memory_of_a_network_does_not_grow_with_the_batch() -> None:
-    sizes = [made(NETWORK.format(n=n), products=True, threads=1).workspace for n in (1024, 65536, 2**22)]
-    assert sizes[2] <= sizes[1] <= sizes[0] + 64 * 64 + work.COPY_BYTES
+    programs = [made(NETWORK.format(n=n), products=True, threads=1) for n in (1024, 65536, 2**22)]
+    small, large, larger = [p.workspace for p in programs]
+    assert larger <= large <= small + work.COPY_BYTES
 
 
 def test_a_result_that_the_next_step_needs_whole_ends_a_region() -> None:
@@ -261,6 +264,27 @@ def test_the_process_number_of_threads_changes_for_functions_that_exist(rng: np.
     finally:
         tj.set_threads(before)
     assert tj.get_threads() == before and len(results) == 1
+
+
+@pytest.mark.skipif(not blas.is_available(), reason="needs SciPy's BLAS")
+def test_calls_of_several_python_threads_at_once_give_the_same_bits(rng: np.random.Generator) -> None:
+    f, arguments = tj.grad_jit(network, threads=4), network_arguments(rng, 3000)
+    expected = bits([f(*arguments)[0]])
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda _: bits([f(*arguments)[0]]), range(120)))
+    assert all(x == expected for x in found)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.skipif(not blas.is_available(), reason="needs SciPy's BLAS")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_of_a_fork_runs_on_threads_of_its_own(rng: np.random.Generator) -> None:
+    f, arguments = tj.grad_jit(network, threads=3), network_arguments(rng, 3000)
+    expected = bits([f(*arguments)[0]])
+    child = os.fork()
+    if not child:
+        os._exit(0 if bits([f(*arguments)[0]]) == expected else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 # --- exactness --------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ MULTIPLY_NS = 0.05  # of a multiplication and an addition in a matrix product
 
 STRAND_NS = 15_000  # the least work that is worth a strand: several times what waking a thread takes
 MOST_STRANDS = 64
-COPY_BYTES = 2 * 2**20  # for copies of arrays that strands reduce into
+COPY_BYTES = 512 * 2**10  # for copies of arrays that strands reduce into
 MOST_COPIES = 8  # of arrays that are so large that this many take more
 COPY_NS = 0.3  # of a byte that is filled and added for the sake of another strand
 COPY_SHARE = 0.05  # of the work, the most that copies may cost
