@@ -499,35 +499,17 @@ ROUNDING = 1e-11
 
 @compiled
 def test_the_value_is_numpys_and_the_gradient_that_of_differences(program: Program) -> None:
-    case = Case(program)
-    value, grads = tj.value_and_grad(case.f, case.argnums)(*case.args)
-    close(value, case.f(*case.args), ROUNDING)
-    h = 1e-6
-    # The error of a central difference: h^2 times a third derivative, and rounding divided by h.
-    close(dot(grads, case.v), (case.f(*case.moved(h)) - case.f(*case.moved(-h))) / (2 * h), 1e-6)
+    agrees_with_differences(program, ROUNDING)
 
 
 @compiled
 def test_value_and_gradient_are_those_of_autograd(program: Program) -> None:
-    autograd = pytest.importorskip("autograd")
-    if not program.has_peers:
-        pytest.skip("autograd has no derivative of a function in it")
-    case = Case(program)
-    anp = importlib.import_module("autograd.numpy")
-    found = tj.value_and_grad(case.f, case.argnums)(*case.args)
-    gradient = autograd.grad(case.on(anp), case.argnums)
-    close(found, (case.f(*case.args), gradient(*case.args)), ROUNDING)
+    agrees_with_autograd(program, ROUNDING)
 
 
 @compiled
 def test_value_and_gradient_are_those_of_jax(program: Program) -> None:
-    jax = pytest.importorskip("jax")
-    jax.config.update("jax_enable_x64", True)
-    case = Case(program)
-    jnp = importlib.import_module("jax.numpy")
-    found = tj.value_and_grad(case.f, case.argnums)(*case.args)
-    expected = jax.value_and_grad(case.on(jnp), case.argnums)(*case.args)
-    close(found, map_leaves(numpy.asarray, expected), ROUNDING)
+    agrees_with_jax(program, ROUNDING)
 
 
 @everywhere
@@ -539,6 +521,37 @@ def test_second_derivatives_are_those_of_differences_of_the_gradient(program: Pr
 @quick
 def test_compiled_second_derivatives_are_too(program: Program) -> None:
     hessian_product_agrees(program)
+
+
+def agrees_with_differences(program: Program, tolerance: float, fuse: bool = True) -> None:
+    """The value is NumPy's, and the gradient along one direction that of a central difference."""
+    case = Case(program)
+    value, grads = tj.value_and_grad(case.f, case.argnums, fuse=fuse)(*case.args)
+    close(value, case.f(*case.args), tolerance)
+    h = 1e-6
+    # The error of a central difference: h^2 times a third derivative, and rounding divided by h.
+    close(dot(grads, case.v), (case.f(*case.moved(h)) - case.f(*case.moved(-h))) / (2 * h), 1e-6)
+
+
+def agrees_with_autograd(program: Program, tolerance: float) -> None:
+    autograd = pytest.importorskip("autograd")
+    if not program.has_peers:
+        pytest.skip("autograd has no derivative of a function in it")
+    case = Case(program)
+    anp = importlib.import_module("autograd.numpy")
+    found = tj.value_and_grad(case.f, case.argnums)(*case.args)
+    gradient = autograd.grad(case.on(anp), case.argnums)
+    close(found, (case.f(*case.args), gradient(*case.args)), tolerance)
+
+
+def agrees_with_jax(program: Program, tolerance: float) -> None:
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    case = Case(program)
+    jnp = importlib.import_module("jax.numpy")
+    found = tj.value_and_grad(case.f, case.argnums)(*case.args)
+    expected = jax.value_and_grad(case.on(jnp), case.argnums)(*case.args)
+    close(found, map_leaves(numpy.asarray, expected), tolerance)
 
 
 def hessian_product_agrees(program: Program) -> None:

@@ -9,22 +9,19 @@ import importlib
 from types import ModuleType
 from typing import Any
 
-import numpy
 import pytest
 
-import tracejit as tj
 from tests.evaluated import evaluated as evaluated
 from tests.test_cross_check import (
     ROUNDING,
-    Case,
     Program,
-    close,
-    dot,
+    agrees_with_autograd,
+    agrees_with_differences,
+    agrees_with_jax,
     hessian_product_agrees,
     normal,
     positive,
 )
-from tracejit.pytree import map_leaves
 
 
 def linalg(np: Any) -> ModuleType:
@@ -88,36 +85,19 @@ everywhere = pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.loss._
 
 @everywhere
 def test_the_value_is_numpys_and_the_gradient_that_of_differences(program: Program) -> None:
-    case = Case(program)
     for fuse in (True, False):
-        value, grads = tj.value_and_grad(case.f, case.argnums, fuse=fuse)(*case.args)
-        close(value, case.f(*case.args), TOLERANCE)
-        h = 1e-6
-        close(dot(grads, case.v), (case.f(*case.moved(h)) - case.f(*case.moved(-h))) / (2 * h), 1e-6)
+        agrees_with_differences(program, TOLERANCE, fuse)
 
 
 @everywhere
 def test_value_and_gradient_are_those_of_autograd(program: Program) -> None:
-    autograd = pytest.importorskip("autograd")
-    if not program.has_peers:
-        pytest.skip("autograd has no derivative of a function in it")
-    importlib.import_module("autograd.scipy.linalg")
-    case = Case(program)
-    anp = importlib.import_module("autograd.numpy")
-    found = tj.value_and_grad(case.f, case.argnums)(*case.args)
-    gradient = autograd.grad(case.on(anp), case.argnums)
-    close(found, (case.f(*case.args), gradient(*case.args)), TOLERANCE)
+    pytest.importorskip("autograd.scipy.linalg")
+    agrees_with_autograd(program, TOLERANCE)
 
 
 @everywhere
 def test_value_and_gradient_are_those_of_jax(program: Program) -> None:
-    jax = pytest.importorskip("jax")
-    jax.config.update("jax_enable_x64", True)
-    case = Case(program)
-    jnp = importlib.import_module("jax.numpy")
-    found = tj.value_and_grad(case.f, case.argnums)(*case.args)
-    expected = jax.value_and_grad(case.on(jnp), case.argnums)(*case.args)
-    close(found, map_leaves(numpy.asarray, expected), TOLERANCE)
+    agrees_with_jax(program, TOLERANCE)
 
 
 @everywhere

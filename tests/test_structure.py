@@ -22,7 +22,7 @@ PACKAGE = "tracejit"
 # From the bottom to the top. Modules of one row are siblings and do not import one another.
 LAYERS: list[tuple[str, ...]] = [
     ("errors",),
-    ("config", "costs", "pytree", "progress", "tables"),
+    ("config", "costs", "pytree", "figures", "progress", "tables"),
     ("ir",),
     ("ops",),
     ("frontend", "transforms", "passes"),

@@ -14,7 +14,7 @@ import numpy as np
 
 from tracejit.api import Transformed
 from tracejit.api.record import Record, record_call
-from tracejit.errors import UnsupportedError
+from tracejit.figures import new_figure
 from tracejit.progress import Progress
 from tracejit.tables import format_table, readable_seconds
 
@@ -63,13 +63,7 @@ class Comparison:
 
         Raises UnsupportedError where matplotlib is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise UnsupportedError(
-                "plot(): matplotlib is not installed", hint="install it: pip install matplotlib"
-            ) from None
-        figure = Figure(figsize=(9.0, 2.6), layout="constrained")
+        figure = new_figure(9.0, 2.6)
         times, moved = figure.subplots(1, 2)
         rows = list(reversed(self.rows))
         bars = times.barh([r.name for r in rows], [r.seconds for r in rows], color="#64748b")

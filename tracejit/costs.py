@@ -38,6 +38,18 @@ MOST_ROWS = 16  # of one ring; wider offsets are no stencil
 USUAL_ROWS = 4  # what a ring has where readers are not known yet
 RING_BYTES = 2**18  # of all rings of a kernel: beyond, they may as well be whole arrays in memory
 
+# How loops are cut (`codegen/work.py`).
+STRAND_NS = 15_000  # the least work that is worth a strand: several times what waking a thread takes
+MOST_STRANDS = 64
+COPY_BYTES = 512 * 2**10  # for copies of arrays that strands reduce into
+MOST_COPIES = 8  # of arrays that are so large that this many take more
+COPY_SHARE = 0.05  # of the work, the most that copies may cost
+BLOCK_ELEMENTS = 2048  # of a sum in lanes, 256 additions each: twice NumPy's error by pairs, not more
+LEAD_SHARE = 16  # rows of a strand for each row in front of it that is run for its rings
+TILE_BYTES = 512 * 2**10  # of the arrays between the steps of a region: they stay in the second cache
+LEAST_TILE, ROUND_TILE = 32, 16  # rows: a matrix product needs some to be fast
+LEAST_SUM_TILE = 256  # rows, where each tile adds to a matrix that the second cache does not hold
+
 RELEASE_WORK = 50_000  # scalar operations of a call above which other threads may run meanwhile: some 10 us
 
 
@@ -62,6 +74,7 @@ class Costs:
     masked: a vector with idle lanes, in whole ones
     joined: the lanes of a sum added up
     apart: a multiplication and addition whose operands lie apart, in ones of operands side by side
+    copied: a byte of an array that is filled and added for the sake of another strand
     """
 
     addition: float = 0.06
@@ -85,6 +98,7 @@ class Costs:
     masked: float = 4.0
     joined: float = 0.6
     apart: float = 3.0
+    copied: float = 0.3
 
     def arithmetic(self, cost: int, itemsize: int = WORD) -> float:
         """An element's work of a primitive whose fact `cost` is given, in a dtype of `itemsize` bytes.

@@ -15,7 +15,7 @@ from tracejit.codegen.lower import Lowering
 from tracejit.codegen.memory_plan import plan_memory
 from tracejit.codegen.products import MatrixProduct, Storage, as_matrix_product
 from tracejit.codegen.ranges import Ranged, copy_bytes
-from tracejit.codegen.regions import Execution, RangedProduct, Region, make_regions, size_region
+from tracejit.codegen.regions import Execution, Region, make_regions, size_region
 from tracejit.codegen.routines import RoutineCall, as_routine_call
 from tracejit.codegen.streams import join_kernels
 from tracejit.ir import Eqn, Var
@@ -35,19 +35,11 @@ class Segment:
 
     @property
     def kernels(self) -> list[Kernel]:
-        return [
-            k
-            for s in self.steps
-            for k in (s.kernels if isinstance(s, Region) else [s])
-            if isinstance(k, Kernel)
-        ]
+        return [s for s in self.singles if isinstance(s, Kernel)]
 
     @property
     def products(self) -> list[MatrixProduct]:
-        inside = [p for r in self.regions for p in r.steps]
-        return [s for s in self.steps if isinstance(s, MatrixProduct)] + [
-            p.product for p in inside if isinstance(p, RangedProduct)
-        ]
+        return [s for s in self.singles if isinstance(s, MatrixProduct)]
 
     @property
     def routines(self) -> list[RoutineCall]:

@@ -175,10 +175,6 @@ class Region:
         }[name]
 
     @property
-    def kernels(self) -> list[Kernel]:
-        return [s.kernel for s in self.steps if isinstance(s, Ranged)]
-
-    @property
     def memory(self) -> list[Buffer]:
         """What the region needs of the workspace while it runs."""
         return [

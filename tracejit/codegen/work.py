@@ -1,7 +1,8 @@
 """How much work a step is, and from that: how many strands, how long a tile, how long the short sums.
 
-All numbers follow from the sizes of a program alone, never from the number of threads: the same sums are made
-of the same parts on every machine and run.
+All answers follow from the sizes of a program and `costs.py` alone, never from the number of threads: the
+same sums are made of the same parts on every run. The estimate is rougher than `codegen/estimate.py`'s, which
+plans every kernel's vectors for it: this one is made for every program, that one where programs are compared.
 """
 
 from __future__ import annotations
@@ -12,29 +13,25 @@ from typing import TYPE_CHECKING
 
 from tracejit.codegen.loops import Compute, Kernel, Loop, Stage, Statement, Strip
 from tracejit.codegen.math import PROGRAMS
+from tracejit.costs import (
+    BLOCK_ELEMENTS,
+    COPY_BYTES,
+    COPY_SHARE,
+    COSTS,
+    LEAD_SHARE,
+    LEAST_SUM_TILE,
+    LEAST_TILE,
+    MOST_COPIES,
+    MOST_STRANDS,
+    PROGRAM_COST,
+    ROUND_TILE,
+    STRAND_NS,
+    TILE_BYTES,
+)
 
 if TYPE_CHECKING:
     from tracejit.codegen.products import MatrixProduct
     from tracejit.codegen.ranges import Ranged
-
-STATEMENT_NS = 0.05  # of one element: eight at a time, several a cycle
-PROGRAM_NS = 0.8  # of an elementary function
-MULTIPLY_NS = 0.05  # of a multiplication and an addition in a matrix product
-
-STRAND_NS = 15_000  # the least work that is worth a strand: several times what waking a thread takes
-MOST_STRANDS = 64
-COPY_BYTES = 512 * 2**10  # for copies of arrays that strands reduce into
-MOST_COPIES = 8  # of arrays that are so large that this many take more
-COPY_NS = 0.3  # of a byte that is filled and added for the sake of another strand
-COPY_SHARE = 0.05  # of the work, the most that copies may cost
-
-BLOCK_ELEMENTS = (
-    2048  # of a sum that runs in lanes: 256 additions each; twice NumPy's error by pairs, not more
-)
-LEAD_SHARE = 16  # rows of a strand for each row in front of it that is run for its rings
-TILE_BYTES = 512 * 2**10  # of the arrays between the steps of a region: they stay in the second cache
-LEAST_TILE, ROUND_TILE = 32, 16  # rows: a matrix product needs some to be fast
-LEAST_SUM_TILE = 256  # rows, where each tile adds to a matrix that the second cache does not hold
 
 
 def work_of_kernel(kernel: Kernel) -> float:
@@ -50,12 +47,13 @@ def _work(body: Sequence[Statement]) -> float:
         elif isinstance(s, (Strip, Stage)):
             total += _work(s.body)
         else:
-            total += PROGRAM_NS if isinstance(s, Compute) and s.scalar.op in PROGRAMS else STATEMENT_NS
+            is_program = isinstance(s, Compute) and s.scalar.op in PROGRAMS
+            total += COSTS.addition * (PROGRAM_COST if is_program else 1)
     return total
 
 
 def work_of_product(product: MatrixProduct) -> float:
-    return MULTIPLY_NS * product.batches * product.m * product.n * product.k
+    return COSTS.multiply_add * product.batches * product.m * product.n * product.k
 
 
 def inner_elements(body: Sequence[Statement]) -> int:
@@ -94,7 +92,7 @@ def strands_of(extent: int, work: float, unit: int, private_bytes: int) -> tuple
     """How many strands, and how many iterations each has; all but the last are whole multiples of `unit`."""
     most = min(MOST_STRANDS, int(work // STRAND_NS))
     if private_bytes:
-        most = min(most, 1 + int(COPY_SHARE * work / (COPY_NS * private_bytes)))
+        most = min(most, 1 + int(COPY_SHARE * work / (COSTS.copied * private_bytes)))
         most = min(most, max(1 + COPY_BYTES // private_bytes, MOST_COPIES))
     units = -(-extent // unit)
     if most <= 1 or units <= 1:

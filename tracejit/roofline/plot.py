@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracejit.errors import UnsupportedError
+from tracejit.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,13 +21,7 @@ def draw_roofline(found: Roofline) -> Figure:
 
     Raises UnsupportedError where matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UnsupportedError(
-            "plot(): matplotlib is not installed", hint="install it: pip install matplotlib"
-        ) from None
-    figure = Figure(figsize=(8.0, 5.0), layout="constrained")
+    figure = new_figure(8.0, 5.0)
     axes: Any = figure.subplots()
     variants = (found.unfused, found.fused)
     rows = [(v.name, r) for v in variants for r in v.rows if r.flops]

@@ -5,7 +5,8 @@ Enters: segments and the layout of their buffers. Leaves: the text of `void @pro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from tracejit.codegen.llvm import routines
 from tracejit.codegen.llvm.kernel import KernelPrinter
@@ -42,9 +43,8 @@ def print_program(
     kernels = [k for segment in segments for k in _functions(segment)]
     texts = {k: _print_kernel(k, symbols, strided, module) for k in kernels}
     slots, dynamic = arrange(texts.values(), symbols, resident, _other_slots(segments, resident))
-    printer = _Printer(
-        symbols, resident, {slot: k for k, slot in enumerate(slots, start=1)}, data_offset, texts
-    )
+    place = {slot: k for k, slot in enumerate(slots, start=1)}
+    printer = _Printer(partial(Steps, symbols, resident, place, data_offset, texts))
     functions = [text.text for text in texts.values()]
     products = [p for segment in segments for p in segment.products]
     calls = [c for segment in segments for c in segment.routines]
@@ -120,15 +120,8 @@ def _slots_of_routine(call: RoutineCall, resident: set[Buffer]) -> Iterator[Slot
 class _Printer:
     """Prints a function for each region, and `program`, which runs the steps of the segment `ip[0]`."""
 
-    def __init__(
-        self,
-        symbols: Symbols,
-        resident: set[Buffer],
-        place: Mapping[Slot, int],
-        data_offset: int,
-        texts: Mapping[Kernel, KernelText],
-    ) -> None:
-        self.arguments = (symbols, resident, place, data_offset, texts)
+    def __init__(self, function: Callable[[], Steps]) -> None:
+        self.function = function
 
     def text(self, segments: Sequence[Segment]) -> str:
         tasks = [self.task(region) for segment in segments for region in segment.regions]
@@ -137,7 +130,7 @@ class _Printer:
     # --- the entry ------------------------------------------------------------------------------------------
 
     def entry(self, segments: Sequence[Segment]) -> str:
-        body = Steps(*self.arguments)
+        body = self.function()
         cases = " ".join(f"i64 {s.number}, label %segment{s.number}" for s in segments)
         if any(s.regions for s in segments):
             body.put("%tables = alloca [2 x ptr], align 16")
@@ -192,7 +185,7 @@ class _Printer:
 
     def task(self, region: Region) -> str:
         """`region_n`: a strand of the region, from its first range to its last."""
-        body, n = Steps(*self.arguments), region.number
+        body, n = self.function(), region.number
         body.put("%ip = load ptr, ptr %tables, align 8")
         body.put(f"%fp = load ptr, ptr {body.step('ptr', '%tables', 1)}, align 8")
         chunk, extent, tile = (body.integer(("region", n, name)) for name in ("chunk", "extent", "tile"))
