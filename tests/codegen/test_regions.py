@@ -252,6 +252,11 @@ def test_wrong_numbers_of_threads_are_refused() -> None:
             tj.set_threads(threads)  # pyright: ignore[reportArgumentType]
 
 
+def test_numbers_of_threads_may_be_numpys(rng: np.random.Generator) -> None:
+    x = rng.standard_normal(100)
+    assert tj.jit(np.sum, threads=np.int64(2))(x) == tj.jit(np.sum)(x)  # pyright: ignore[reportArgumentType]
+
+
 def test_the_process_number_of_threads_changes_for_functions_that_exist(rng: np.random.Generator) -> None:
     f, x = tj.jit(lambda x: np.sum(np.exp(x))), rng.standard_normal(300_000)
     results = {f(x).tobytes()}

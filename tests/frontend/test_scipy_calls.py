@@ -145,3 +145,9 @@ assert code == 0 and scipy.linalg.cholesky.__code__ is own
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_function_without_a_meaning_here_is_refused_at_the_users_line() -> None:
+    with pytest.raises(tj.TracerError) as refused:
+        tj.jit(lambda a: scipy.linalg.expm(a))(A)
+    assert "test_scipy_calls.py" in str(refused.value) and "scipy.linalg.expm(a)" in str(refused.value)

@@ -43,7 +43,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.threads is not None:
-            check_threads(self.api, self.threads)
+            object.__setattr__(self, "threads", check_threads(self.api, self.threads))
         if self.target != "cpu":
             raise UnsupportedError(
                 f"{self.api}: target={self.target!r} is not supported", hint="leave target out, or give 'cpu'"

@@ -13,7 +13,10 @@ import numpy as np
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 # Library code that users call as functions of their own; an error there is about their call of it.
-_SKIPPED = (_OWN, _NUMPY, "<__array_function__")
+_SCIPY = (
+    os.path.join(os.path.dirname(_NUMPY.rstrip(os.sep)), "scipy") + os.sep
+)  # which is not imported for it
+_SKIPPED = (_OWN, _NUMPY, _SCIPY, "<__array_function__")
 # The demo stands in this folder and is a user's program all the same.
 _DEMO = _OWN + "__main__.py"
 
@@ -83,7 +86,7 @@ def _is_skipped(filename: str) -> bool:
 
 
 def find_source(call: Call | None = None) -> Source | None:
-    """The innermost frame outside this library and NumPy, or None when there is none."""
+    """The innermost frame outside this library, NumPy and SciPy, or None when there is none."""
     frame = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from functools import cache
+from typing import SupportsIndex
 
 from tracejit.config import threads_of_environment
 from tracejit.errors import ArgumentError
@@ -52,6 +54,7 @@ def most_threads() -> int:
 
 def check_threads(api: str, count: object) -> int:
     """`count`, if it is a number of threads."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+    number = operator.index(count) if isinstance(count, SupportsIndex) and not isinstance(count, bool) else 0
+    if number < 1:
         raise ArgumentError(f"{api}: threads must be a whole number of 1 or more, got {count!r}")
-    return count
+    return number
