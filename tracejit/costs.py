@@ -41,7 +41,7 @@ RING_BYTES = 2**18  # of all rings of a kernel: beyond, they may as well be whol
 # How loops are cut (`codegen/work.py`).
 STRAND_NS = 15_000  # the least work that is worth a strand: several times what waking a thread takes
 MOST_STRANDS = 64
-COPY_BYTES = 512 * 2**10  # for copies of arrays that strands reduce into
+COPY_BYTES = 32 * 2**20  # for the threads' copies of arrays that strands reduce into
 MOST_COPIES = 8  # of arrays that are so large that this many take more
 COPY_SHARE = 0.05  # of the work, the most that copies may cost
 BLOCK_ELEMENTS = 2048  # of a sum in lanes, 256 additions each: twice NumPy's error by pairs, not more

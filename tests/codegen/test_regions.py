@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tracejit as tj
+from benchmarks.workload import get_workload
 from tests.golden_programs import PROGRAMS
 from tests.schedule.random_graphs import Program, check_same, random_program
 from tracejit.api.record import record_call
 from tracejit.codegen import work
 from tracejit.codegen.program import build_program
-from tracejit.codegen.ranges import Ranged
+from tracejit.codegen.ranges import LINE_BYTES, Ranged
 from tracejit.codegen.regions import Execution, RangedProduct
 from tracejit.compile import run_stages
 from tracejit.config import Config
@@ -150,28 +151,30 @@ def test_a_short_loop_is_one_strand() -> None:
     assert (region.strands, region.chunk) == (1, 1000)
 
 
-def test_columns_summed_by_rows_have_copies_for_all_strands_but_the_first() -> None:
-    program = made("""
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_columns_summed_by_rows_have_a_copy_for_each_thread(threads: int) -> None:
+    text = """
 def f(v0: 'f64[100000,30]'):
     v1: 'f64[100000,30]' = exp(v0)
     v2: 'f64[30]' = reduce_sum(v1, axes=(0,))
     return (v2,)
-""")
-    (region,) = program.regions.values()
+"""
+    (region,) = made(text, threads=threads, most_threads=threads).regions.values()
     (step,) = region.steps
     assert isinstance(step, Ranged) and len(step.private) == 1
     (copies,) = region.copies.values()
-    assert copies.shape == ((region.strands - 1) * 256,)  # 30 numbers on whole cache lines
+    assert region.strands > 5 and copies.shape == (threads * 256,)  # 30 numbers on whole cache lines
 
 
-def test_copies_of_large_arrays_are_few() -> None:
-    (region,) = made("""
+def test_few_threads_have_copies_of_large_arrays() -> None:
+    text = """
 def f(v0: 'f64[1000,1000000]'):
     v1: 'f64[1000,1000000]' = exp(v0)
     v2: 'f64[1000000]' = reduce_sum(v1, axes=(0,))
     return (v2,)
-""").regions.values()
-    assert region.strands == work.MOST_COPIES
+"""
+    (region,) = made(text, threads=64, most_threads=64).regions.values()
+    assert region.strands > region.workers == work.MOST_COPIES
 
 
 NETWORK = """
@@ -195,10 +198,61 @@ def test_layers_of_a_network_share_tiles_of_rows() -> None:
     assert region.tile < 1000 and region.area_bytes <= 2 * work.TILE_BYTES
 
 
+def test_a_strand_that_ends_early_joins_its_copy_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first strands are the longest, and there are more threads than processors: bits do not change."""
+    monkeypatch.setattr(work, "STRAND_NS", 1e-6)
+    monkeypatch.setattr(work, "COPY_SHARE", 1e6)
+    x = np.random.default_rng(2).standard_normal((3000, 40))
+    x[:1000] *= 1e30  # an angle so large takes another road
+    found = {bits([tj.jit(lambda x: np.sum(np.sin(x), axis=0), threads=t)(x)])[0] for t in (1, 2, 7, 33)}
+    assert len(found) == 1
+    for _ in range(200):
+        found.add(tj.jit(lambda x: np.sum(np.sin(x), axis=0), threads=7)(x).tobytes())
+    assert len(found) == 1
+
+
 def test_the_memory_of_a_network_does_not_grow_with_the_batch() -> None:
     programs = [made(NETWORK.format(n=n), products=True, threads=1) for n in (1024, 65536, 2**22)]
     small, large, larger = [p.workspace for p in programs]
-    assert larger <= large <= small + work.COPY_BYTES
+    partials = work.MOST_STRANDS * LINE_BYTES
+    assert large <= small + partials and larger <= large + partials
+
+
+def deep_network(params: Any, x: Any, y: Any) -> Any:
+    for w, b in params[:-1]:
+        x = np.tanh(x @ w + b)
+    w, b = params[-1]
+    return np.mean((x @ w + b - y) ** 2)
+
+
+def deep_arguments(rows: int) -> tuple[Any, ...]:
+    widths = (50, 200, 70, 20)
+    params = [(np.ones((m, n)), np.ones(n)) for m, n in itertools.pairwise(widths)]
+    return params, np.ones((rows, widths[0])), np.ones((rows, widths[-1]))
+
+
+MLP = get_workload("mlp")
+NETWORKS = {
+    "the benchmarks'": (tj.grad_jit(MLP.loss, argnums=MLP.argnums), MLP.inputs),
+    "three layers": (tj.grad_jit(deep_network), deep_arguments),
+}
+
+
+@pytest.mark.skipif(not blas.is_available(), reason="needs SciPy's BLAS")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_gradient_adds_to_a_large_batch_what_it_adds_to_a_small_one(name: str, threads: int) -> None:
+    function, arguments = NETWORKS[name]
+    added: list[int] = []
+    for rows in (1024, 4096, 65536, 200_000):
+        record = record_call(function, arguments(rows), {})
+        program = run_stages(record.graph, record.fuse, threads=threads).executable.program
+        assert all(region.workers == threads for region in program.regions.values())
+        results = sum(v.type.nbytes for v in program.outputs)
+        added.append(program.workspace)
+    assert max(added) <= added[0] + results
+    # What grows at all is a line for each strand: 64 of them at most.
+    assert max(added) - added[0] <= work.MOST_STRANDS * LINE_BYTES
 
 
 def test_a_result_that_the_next_step_needs_whole_ends_a_region() -> None:

@@ -216,8 +216,8 @@ class FillRows:
 
 
 @dataclass(eq=False)
-class JoinCopies:
-    """Reduce the copies of all strands but the first, in order, into the buffer, which is the first's."""
+class JoinCopy:
+    """Reduce a strand's copy into the buffer, which is the first strand's."""
 
     buffer: Buffer
     reducer: str
@@ -244,7 +244,7 @@ Statement = (
     | MergePartial
     | TotalPartial
     | FillRows
-    | JoinCopies
+    | JoinCopy
 )
 
 

@@ -2,7 +2,8 @@
 
 Enters: a `Kernel`. Leaves: a `Ranged`, three kernels that together do the same: `start` for each strand,
 `part` for each range of a strand, `finish` once when all strands are done. What a strand reduces stays its
-own until then, and strands are joined in order: results depend on how a loop is cut, not on who runs what.
+own until it is at its end, and strands are joined in order: results depend on how a loop is cut, not on who
+runs what.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tracejit.codegen.loops import (
     Compute,
     Fill,
     FillRows,
-    JoinCopies,
+    JoinCopy,
     Kernel,
     Lead,
     Load,
@@ -42,7 +43,7 @@ LINE_BYTES = 64  # partial results of two strands never share a cache line
 
 NUMBERS = frozenset({"low", "high", "block", "strands"})  # of `extras`, those that are no addresses
 
-Written = (Store, Combine, Fill, FillRows, JoinCopies)
+Written = (Store, Combine, Fill, FillRows, JoinCopy)
 Touching = (Load, *Written)
 
 
@@ -50,8 +51,9 @@ Touching = (Load, *Written)
 class Ranged:
     """A kernel in parts.
 
-    start, finish: None where there is nothing to do
-    private: arrays of which each strand has a copy; the first strand's is the array itself
+    start, join, finish: None where there is nothing to do
+    private: arrays of which each strand but the first, which has the array itself, fills a copy; `join`
+        reduces it into the array when those of the strands before have been
     slots: partial results of a strand
     by_rows: arrays of which iteration `i` of the loop touches row `i` alone, and nothing else does
     lead: iterations in front of a strand that are run for its rings
@@ -62,6 +64,7 @@ class Ranged:
     extent: int
     start: Kernel | None
     part: Kernel
+    join: Kernel | None
     finish: Kernel | None
     private: tuple[Buffer, ...]
     slots: int
@@ -71,7 +74,7 @@ class Ranged:
     @property
     def functions(self) -> tuple[Kernel, ...]:
         """The kernels to print."""
-        return tuple(k for k in (self.start, self.part, self.finish) if k is not None)
+        return tuple(k for k in (self.start, self.part, self.join, self.finish) if k is not None)
 
     @property
     def scratch(self) -> tuple[Buffer, ...]:
@@ -156,8 +159,8 @@ class _Splitter:
         start: list[Statement] = [Fill(b, s.reducer) for b, s in private.items()]
         start += self._rings(pure)
         start += [StartPartial(a, k) for k, a in enumerate(accumulators)]
-        finish: list[Statement] = [JoinCopies(b, s.reducer) for b, s in private.items()]
-        finish += [TotalPartial(a, k, stride) for k, a in enumerate(accumulators)]
+        join: list[Statement] = [JoinCopy(b, s.reducer) for b, s in private.items()]
+        finish: list[Statement] = [TotalPartial(a, k, stride) for k, a in enumerate(accumulators)]
         finish += [*pure, *stores, *self.after] if stores or self.after else []
         rows: list[Statement] = [FillRows(b, s.reducer) for b, s in fills.items() if b not in private]
         name = self.kernel.name
@@ -167,6 +170,7 @@ class _Splitter:
             self.loop.extent,
             self._function(f"{name}.start", start),
             self._part(name, pure, rows, resets),
+            self._function(f"{name}.join", join),
             self._function(f"{name}.finish", remove_dead(finish)) if finish else None,
             tuple(private),
             stride,
@@ -254,8 +258,8 @@ def extras(kernel: Kernel) -> tuple[str, ...]:
     """The arguments of a function that only those of a `Ranged` have, in order.
 
     low, high: the range; block: iterations whose sums are short; partials: the address of the strand's
-    partial results (of all strands', where they are totalled); strands: their number; `x.copies`: the
-    copies of array x
+    partial results (of all strands', where they are totalled); strands: their number; `x.copy`: the strand's
+    copy of array x
     """
     names: dict[str, None] = {}
     for s in walk(kernel.body):
@@ -267,15 +271,15 @@ def extras(kernel: Kernel) -> tuple[str, ...]:
             names["block"] = None
         elif isinstance(s, (StartPartial, MergePartial, TotalPartial)):
             names["partials"] = None
-        if isinstance(s, (TotalPartial, JoinCopies)):
+        if isinstance(s, TotalPartial):
             names["strands"] = None
-        if isinstance(s, JoinCopies):
-            names[copies_name(s.buffer)] = None
+        elif isinstance(s, JoinCopy):
+            names[copy_name(s.buffer)] = None
     return tuple(names)
 
 
-def copies_name(buffer: Buffer) -> str:
-    return f"{buffer.name}.copies"
+def copy_name(buffer: Buffer) -> str:
+    return f"{buffer.name}.copy"
 
 
 def copy_bytes(buffer: Buffer) -> int:

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tracejit.codegen.loops import Buffer, JoinCopies, Kernel, nbytes
+from tracejit.codegen.loops import Buffer, JoinCopy, Kernel, nbytes
 from tracejit.codegen.memory_plan import plan_memory
 from tracejit.codegen.products import MatrixProduct
 from tracejit.codegen.ranges import SLOT_BYTES, Ranged, copy_bytes, in_ranges
 from tracejit.codegen.routines import RoutineCall
 from tracejit.codegen.work import (
     block_of,
+    most_workers,
     strands_of,
     tile_of,
     unit_with_lead,
@@ -41,7 +42,7 @@ class RangedProduct:
     extent: int
     per: int
     is_sum: bool
-    finish: Kernel | None
+    join: Kernel | None
 
     @property
     def out_step(self) -> int:
@@ -64,12 +65,16 @@ class RangedProduct:
         return None
 
     @property
+    def finish(self) -> None:
+        return None
+
+    @property
     def lead(self) -> int:
         return 0
 
     @property
     def functions(self) -> tuple[Kernel, ...]:
-        return (self.finish,) if self.finish is not None else ()
+        return (self.join,) if self.join is not None else ()
 
     @property
     def private(self) -> tuple[Buffer, ...]:
@@ -133,12 +138,12 @@ class Region:
     """Steps that run range by range.
 
     strands: how many there are, `chunk` iterations each; tile: iterations of one range
-    workers: threads that may run strands at a time, each with an `area` for scratch rows and tiles;
-    follows_default: fewer, where the process's default number is less
+    workers: threads that may run strands at a time, each with an `area` for scratch rows and tiles, and with
+        copies of the private arrays; follows_default: fewer, where the process's default number is less
     blocks: for each kernel, by its place, the iterations whose sums are short
     inside: offsets in a worker's area, of which each is `area_bytes` long
     partials: for each kernel with partial results the memory of all strands'
-    copies: the same for private arrays
+    copies: for each private array that of all workers'
     """
 
     number: int
@@ -219,7 +224,7 @@ def _candidates(step: Step, literal_limit: int, number: int) -> list[RangedStep]
     if rows > literal_limit and step.m % rows == 0:
         options.append(RangedProduct(step, rows, step.m // rows, False, None))
     if terms > literal_limit and step.k % terms == 0:
-        join = Kernel(f"product_{number}.finish", [JoinCopies(step.out, "sum")], [step.out], {step.out}, [])
+        join = Kernel(f"product_{number}.join", [JoinCopy(step.out, "sum")], [step.out], {step.out}, [])
         options.append(RangedProduct(step, terms, step.k // terms, True, join))
     return options
 
@@ -281,9 +286,10 @@ def size_region(region: Region, kept: set[Buffer], execution: Execution) -> None
     )
     unit = region.tile if region.tile < extent else max(region.blocks.values(), default=1)
     unit = unit_with_lead(unit, max(s.lead for s in region.steps))
-    region.strands, region.chunk = strands_of(extent, work, unit, sum(map(copy_bytes, private)))
+    copied = sum(map(copy_bytes, private))
+    region.strands, region.chunk = strands_of(extent, work, unit, copied)
     region.tile = min(region.tile, region.chunk)
-    region.workers = min(execution.most_threads, region.strands)
+    region.workers = min(execution.most_threads, region.strands, most_workers(copied))
     region.follows_default = execution.threads is None
     _place(region, private, lifetimes)
 
@@ -314,7 +320,8 @@ def _place(region: Region, private: Sequence[Buffer], lifetimes: Mapping[Buffer,
             size = step.slots * SLOT_BYTES * region.strands
             region.partials[step] = _memory(f"{step.kernel.name}.partials", size)
     for buffer in private:  # there are none with one strand, which has the code of several
-        region.copies[buffer] = _memory(f"{buffer.name}.copies", copy_bytes(buffer) * (region.strands - 1))
+        size = copy_bytes(buffer) * (region.workers if region.strands > 1 else 0)
+        region.copies[buffer] = _memory(f"{buffer.name}.copies", size)
 
 
 def _memory(name: str, size: int) -> Buffer:

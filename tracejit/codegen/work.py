@@ -93,9 +93,13 @@ def strands_of(extent: int, work: float, unit: int, private_bytes: int) -> tuple
     most = min(MOST_STRANDS, int(work // STRAND_NS))
     if private_bytes:
         most = min(most, 1 + int(COPY_SHARE * work / (COSTS.copied * private_bytes)))
-        most = min(most, max(1 + COPY_BYTES // private_bytes, MOST_COPIES))
     units = -(-extent // unit)
     if most <= 1 or units <= 1:
         return 1, extent
     chunk = unit * math.ceil(units / most)
     return -(-extent // chunk), chunk
+
+
+def most_workers(private_bytes: int) -> int:
+    """How many threads may have copies of arrays of so many bytes at the same time."""
+    return max(COPY_BYTES // private_bytes, MOST_COPIES) if private_bytes else MOST_STRANDS

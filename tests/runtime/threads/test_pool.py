@@ -157,6 +157,62 @@ define void @program(ptr %seen, ptr %unused) {
 """
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("steps", [0, 60_000], ids=["short", "longer than the patience"])
+def test_tasks_that_wait_for_their_turn_go_on_in_order(threads: int, steps: int) -> None:
+    jobs.program()
+    program, _ = get_program(TURN_TEXT, Config.from_environment(), "llvm")
+    for _ in range(20):
+        words = (ctypes.c_int64 * 68)(0, threads, steps, 0)
+        program(ctypes.addressof(words), 0)
+        assert words[0] == 64
+        assert list(words[4:]) == list(range(64))
+
+
+# Words: the turn, threads, steps of work of every fifth task, how many went on, and their numbers.
+TURN_TEXT = """
+declare void @tj_parallel(ptr, ptr, i64, i64)
+declare void @tj_await(ptr, i32)
+
+define internal void @task(ptr %words, i64 %number, i64 %worker) {
+entry:
+  %seen = alloca i64
+  %steps_at = getelementptr i64, ptr %words, i64 2
+  %steps = load i64, ptr %steps_at
+  %fifth = urem i64 %number, 5
+  %is_long = icmp eq i64 %fifth, 0
+  %count = select i1 %is_long, i64 %steps, i64 0
+  br label %work
+work:
+  %k = phi i64 [ 0, %entry ], [ %next, %work ]
+  store volatile i64 %k, ptr %seen
+  %next = add i64 %k, 1
+  %more = icmp slt i64 %next, %count
+  br i1 %more, label %work, label %wait
+wait:
+  %turn = trunc i64 %number to i32
+  call void @tj_await(ptr %words, i32 %turn)
+  %length_at = getelementptr i64, ptr %words, i64 3
+  %length = load i64, ptr %length_at
+  %past = add i64 %length, 4
+  %place = getelementptr i64, ptr %words, i64 %past
+  store i64 %number, ptr %place
+  %longer = add i64 %length, 1
+  store i64 %longer, ptr %length_at
+  %after = add i32 %turn, 1
+  store atomic i32 %after, ptr %words release, align 8
+  ret void
+}
+
+define void @program(ptr %words, ptr %unused) {
+  %threads_at = getelementptr i64, ptr %words, i64 1
+  %threads = load i64, ptr %threads_at
+  call void @tj_parallel(ptr @task, ptr %words, i64 64, i64 %threads)
+  ret void
+}
+"""
+
+
 # --- forks and the end --------------------------------------------------------------------------------------
 
 HEAD = """
@@ -303,8 +359,10 @@ def test_mistakes_in_the_text_are_not_taken_for_missing_threads(monkeypatch: pyt
         pool.make_pool(Config(cache_dir=None))
 
 
-def test_the_symbol_is_known_to_llvm_once_it_is_provided() -> None:
+def test_the_symbols_are_known_to_llvm_once_they_are_provided() -> None:
     import llvmlite.binding as llvm
 
     provide((SYMBOL,), Config.from_environment())
-    assert llvm.address_of_symbol(SYMBOL) == pool.the_pool(Config()).parallel
+    made = pool.the_pool(Config())
+    assert llvm.address_of_symbol(SYMBOL) == made.parallel
+    assert llvm.address_of_symbol(pool.AWAIT) == made.wait

@@ -20,7 +20,7 @@ from tracejit.codegen.loops import (
     Compute,
     Fill,
     FillRows,
-    JoinCopies,
+    JoinCopy,
     Kernel,
     Load,
     Store,
@@ -142,7 +142,7 @@ class Module:
                 continue  # what is computed with it counts; a sum of float32 in float64 does not
             if isinstance(s, (Load, Compute)):
                 widest = max(widest, s.scalar.dtype.itemsize)
-            elif isinstance(s, (Store, Combine, Fill, FillRows, JoinCopies)):
+            elif isinstance(s, (Store, Combine, Fill, FillRows, JoinCopy)):
                 widest = max(widest, s.buffer.dtype.itemsize)
             elif isinstance(s, Accumulate) and s.accumulator.dtype != F64:
                 widest = max(widest, s.accumulator.dtype.itemsize)

@@ -15,13 +15,15 @@ from tracejit.codegen.llvm.products import declaration, function_text
 from tracejit.codegen.llvm.steps import Steps
 from tracejit.codegen.loops import Buffer, Kernel, Layouts
 from tracejit.codegen.program import Segment
-from tracejit.codegen.ranges import SLOT_BYTES, Ranged, copies_name
+from tracejit.codegen.ranges import SLOT_BYTES, Ranged, copy_name
 from tracejit.codegen.regions import RangedProduct, RangedStep, Region
 from tracejit.codegen.routines import RoutineCall
 from tracejit.codegen.symbols import Symbols
 from tracejit.codegen.table import KernelText, ProgramText, Slot, arrange, places_of
 
 PARALLEL = "tj_parallel"  # `void (ptr task, ptr context, i64 tasks, i64 threads)` of the runtime
+AWAIT = "tj_await"  # `void (ptr word, i32 value)`: waits until the word is that
+TURN_BYTES = 64  # from the tables to the word that says whose turn it is to join: on a line of its own
 HOLD, RELEASE = "tj_hold_blas", "tj_release_blas"  # `void ()`: between them BLAS has one thread
 
 
@@ -57,6 +59,8 @@ def print_program(
     entry = printer.text(segments)
     if any(segment.regions for segment in segments):
         module.declare(PARALLEL, f"void @{PARALLEL}(ptr, ptr, i64, i64)")
+    if any(region.copies for segment in segments for region in segment.regions):
+        module.declare(AWAIT, f"void @{AWAIT}(ptr, i32)")
     if products or calls:
         module.declare(HOLD, f"void @{HOLD}()")
         module.declare(RELEASE, f"void @{RELEASE}()")
@@ -133,7 +137,7 @@ class _Printer:
         body = self.function()
         cases = " ".join(f"i64 {s.number}, label %segment{s.number}" for s in segments)
         if any(s.regions for s in segments):
-            body.put("%tables = alloca [2 x ptr], align 16")
+            body.put(f"%tables = alloca [{2 * TURN_BYTES} x i8], align {TURN_BYTES}")
             body.put("store ptr %ip, ptr %tables, align 8")
             body.put(f"store ptr %fp, ptr {body.step('ptr', '%tables', 1)}, align 8")
         number = body.load("i64", "%ip")
@@ -162,6 +166,8 @@ class _Printer:
         """Its strands, in this thread if it is one only, then what is left when all are done."""
         n = region.number
         strands, workers = (body.integer(("region", n, name)) for name in ("strands", "workers"))
+        if region.copies:
+            body.put(f"store i32 0, ptr {body.step('i8', '%tables', TURN_BYTES)}, align 8")
         several = body.binary("icmp sgt", strands, "1")
         body.put(f"br i1 {several}, label %many{n}, label %one{n}")
         body.label(f"many{n}")
@@ -177,8 +183,6 @@ class _Printer:
             more = {"strands": f"i64 {body.integer(('region', n, 'strands'))}"}
             if step in region.partials:
                 more["partials"] = f"ptr {body.address(region.partials[step])}"
-            for buffer in step.private:
-                more[copies_name(buffer)] = f"ptr {body.address(region.copies[buffer])}"
             body.call_kernel(step.finish, more)
 
     # --- one strand -----------------------------------------------------------------------------------------
@@ -209,6 +213,8 @@ class _Printer:
         self.run_range(body, region, partials)
         body.put("br i1 %is_last, label %done, label %range")
         body.label("done")
+        if region.copies:
+            self.join_strand(body, region)
         body.put("ret void")
         return body.text(f"define internal void @region_{n}(ptr %tables, i64 %number, i64 %worker) {{")
 
@@ -221,8 +227,7 @@ class _Printer:
             for buffer in region.inside:
                 body.places[buffer] = body.moved(area, body.integer(("temp", buffer)))
         for buffer, copies in region.copies.items():
-            before = body.binary("sub", "%number", "1")
-            offset = body.binary("mul", before, body.integer(("copy", buffer)))
+            offset = body.binary("mul", "%worker", body.integer(("copy", buffer)))
             copy, own = body.moved(body.address(copies), offset), body.address(buffer)
             is_first = body.binary("icmp eq", "%number", "0")
             body.places[buffer] = body.new(f"select i1 {is_first}, ptr {own}, ptr {copy}")
@@ -231,6 +236,25 @@ class _Printer:
             offset = body.binary("mul", "%number", str(step.slots * SLOT_BYTES))
             partials[step] = {"partials": f"ptr {body.moved(body.address(memory), offset)}"}
         return partials
+
+    def join_strand(self, body: Steps, region: Region) -> None:
+        """Add what the strand has summed to what the strands before it have, when those are joined."""
+        turn = body.step("i8", "%tables", TURN_BYTES)
+        number = body.new("trunc i64 %number to i32")
+        is_first = body.binary("icmp eq", "%number", "0")
+        body.put(f"br i1 {is_first}, label %leave, label %join")
+        body.label("join")
+        body.put(f"call void @{AWAIT}(ptr {turn}, i32 {number})")
+        inside = dict(body.places)
+        copies = {copy_name(b): f"ptr {inside[b]}" for b in region.copies}
+        for buffer in region.copies:
+            del body.places[buffer]
+        for step in region.steps:
+            if step.join is not None:
+                body.call_kernel(step.join, copies)
+        body.put("br label %leave")
+        body.label("leave")
+        body.put(f"store atomic i32 {body.new(f'add i32 {number}, 1')}, ptr {turn} release, align 8")
 
     def run_range(
         self, body: Steps, region: Region, partials: Mapping[RangedStep, Mapping[str, str]]

@@ -11,7 +11,7 @@ from tracejit.codegen.llvm.reductions import Variable, combined
 from tracejit.codegen.loops import (
     Accumulator,
     FillRows,
-    JoinCopies,
+    JoinCopy,
     Lead,
     MergePartial,
     StartPartial,
@@ -19,7 +19,7 @@ from tracejit.codegen.loops import (
     TotalPartial,
     neutral,
 )
-from tracejit.codegen.ranges import LINE_BYTES, SLOT_BYTES, copies_name
+from tracejit.codegen.ranges import SLOT_BYTES, copy_name
 
 if TYPE_CHECKING:
     from tracejit.codegen.llvm.kernel import KernelPrinter
@@ -43,7 +43,7 @@ class Ranges:
             MergePartial: self.merge_partial,
             TotalPartial: self.total_partial,
             FillRows: self.fill_rows,
-            JoinCopies: self.join_copies,
+            JoinCopy: self.join_copy,
         }
 
     def clamped(self, low: Reg, high: Reg) -> tuple[Reg, Reg]:
@@ -118,28 +118,15 @@ class Ranges:
         low, high = (self.code.binary("mul", x, row) for x in (self.low, self.high))
         self.printer.fill_flat(s.buffer, s.reducer, low, high)
 
-    def join_copies(self, s: JoinCopies) -> None:
-        """One copy after the other, so that each element is reduced in order."""
-        printer, code = self.printer, self.code
-        memory, item = printer.memory, stored(s.buffer.dtype).itemsize
-        count = printer.extent_of(s.buffer.shape)
-        used = code.binary("add", code.binary("mul", count, literal(item, I64)), literal(LINE_BYTES - 1, I64))
-        size = code.binary("and", used, literal(-LINE_BYTES, I64))
+    def join_copy(self, s: JoinCopy) -> None:
+        printer, memory = self.printer, self.printer.memory
+        kind = type_text(stored(s.buffer.dtype))
 
-        def strand(number: Reg) -> None:
-            offset = code.binary("mul", code.binary("sub", number, literal(1, I64)), size)
-            rhs = f"getelementptr i8, ptr %{copies_name(s.buffer)}, i64 {offset.text}"
-            copy = code.pure(rhs, I64, 0, offset.region)
+        def element(counter: Reg) -> None:
+            place = memory.flat(s.buffer, counter)
+            rhs = f"getelementptr {kind}, ptr %{copy_name(s.buffer)}, i64 {counter.text}"
+            other = Place(s.buffer, self.code.pure(rhs, I64, 0, counter.region), 1)
+            joined = combined(self.code, s.reducer, memory.load(place, None), memory.load(other, None))
+            memory.store(place, joined)
 
-            def element(counter: Reg) -> None:
-                place = memory.flat(s.buffer, counter)
-                kind = type_text(stored(s.buffer.dtype))
-                rhs = f"getelementptr {kind}, ptr {copy.text}, i64 {counter.text}"
-                region = max(copy.region, counter.region)
-                other = Place(s.buffer, code.pure(rhs, I64, 0, region), 1)
-                joined = combined(code, s.reducer, memory.load(place, None), memory.load(other, None))
-                memory.store(place, joined)
-
-            printer.vector_loop(None, literal(0, I64), count, None, element)
-
-        code.counted_loop(literal(1, I64), STRANDS, 1, strand)
+        printer.vector_loop(None, literal(0, I64), printer.extent_of(s.buffer.shape), None, element)

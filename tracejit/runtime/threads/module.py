@@ -1,7 +1,7 @@
-"""The code of the thread pool, as LLVM text: POSIX threads, or the same function that runs tasks one by one.
+"""The code of the thread pool, as LLVM text: POSIX threads, or the same functions that run tasks one by one.
 
-Enters what differs between platforms; leaves a module whose `program(table, unused)` writes three addresses
-into a table: `tj_parallel`, `reset`, and the pool's `state`. README.md explains the protocol.
+Enters what differs between platforms; leaves a module whose `program(table, unused)` writes four addresses
+into a table: `tj_parallel`, `tj_await`, `reset`, and the pool's `state`. README.md explains the protocol.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ STATE_BYTES = SLOTS + MOST_WORKERS * SLOT_BYTES
 ABSENT, IDLE, ASLEEP, POSTED, TAKEN, AWAITED = range(6)
 
 STACK_BYTES = 8 << 20  # as a main thread has, for a task may run in either
+NAP_NANOSECONDS = 20_000  # between two looks of a task that has waited long for another one
 
 
 class Platform(NamedTuple):
@@ -96,8 +97,15 @@ define internal void @parallel(ptr %task, ptr %context, i64 %tasks, i64 %threads
   ret void
 }
 
+; Tasks before this one are done.
+define internal void @await(ptr %word, i32 %value) {
+  ret void
+}
+
 define void @program(ptr %table, ptr %unused) {
   store ptr @parallel, ptr %table, align 8
+  %second = getelementptr i8, ptr %table, i64 8
+  store ptr @await, ptr %second, align 8
   ret void
 }
 """
@@ -340,6 +348,29 @@ done:
   ret i32 %seen
 }
 
+; Until the word is `value`: a task waits for what one with a lower number does.
+define internal void @await(ptr %word, i32 %value) {
+entry:
+  %time = alloca [2 x i64], align 8
+  %spin = load atomic i64, ptr @spin monotonic, align 8
+  br label %look
+look:
+  %patience = phi i64 [ %spin, %entry ], [ %patience, %wait ], [ 0, %nap ]
+  %seen = load atomic i32, ptr %word acquire, align 4
+  %is_there = icmp eq i32 %seen, %value
+  br i1 %is_there, label %done, label %wait
+wait:
+  %now = call i32 @spin_while(ptr %word, i32 %seen, i64 %patience)
+  %same = icmp eq i32 %now, %seen
+  br i1 %same, label %nap, label %look
+nap:
+  store [2 x i64] [ i64 0, i64 $NAP_NANOSECONDS ], ptr %time, align 8
+  call i32 @nanosleep(ptr %time, ptr null)
+  br label %look
+done:
+  ret void
+}
+
 define internal void @sleep_while(ptr %slot, i32 %value) {
 entry:
   %mutex = getelementptr i8, ptr %slot, i64 $MUTEX
@@ -452,15 +483,18 @@ _TABLE = """\
 define void @program(ptr %table, ptr %unused) {
   store ptr @parallel, ptr %table, align 8
   %second = getelementptr i8, ptr %table, i64 8
-  store ptr @reset, ptr %second, align 8
+  store ptr @await, ptr %second, align 8
   %third = getelementptr i8, ptr %table, i64 16
-  store ptr @state, ptr %third, align 8
+  store ptr @reset, ptr %third, align 8
+  %fourth = getelementptr i8, ptr %table, i64 24
+  store ptr @state, ptr %fourth, align 8
   ret void
 }
 
 declare i64 @llvm.smin.i64(i64, i64)
 declare i32 @clock_gettime(i32, ptr)
 declare i32 @sched_yield()
+declare i32 @nanosleep(ptr, ptr)
 declare i32 @sigfillset(ptr)
 declare i32 @sigdelset(ptr, i32)
 declare i32 @pthread_sigmask(i32, ptr, ptr)

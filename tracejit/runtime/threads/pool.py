@@ -1,4 +1,4 @@
-"""The process's pool: made when the first program that needs it is loaded, known to LLVM by `SYMBOL`."""
+"""The process's pool: made when the first program that needs it is loaded; LLVM knows it by two symbols."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tracejit.runtime.native import LOCK, MissingSymbolError, NativeProgram
 from tracejit.runtime.threads import module
 from tracejit.runtime.threads.processors import available_threads
 
-SYMBOL = "tj_parallel"
+SYMBOL, AWAIT = "tj_parallel", "tj_await"
 
 # How long a thread that waits looks for news before it sleeps, where there is a processor for each thread.
 SPIN_NANOSECONDS = 30_000
@@ -28,12 +28,13 @@ class Pool(NamedTuple):
     """Addresses in the code of the pool; `reset` and `state` are 0 where tasks run one after the other."""
 
     parallel: int
+    wait: int
     reset: int
     state: int
 
 
 def provide(symbols: tuple[str, ...], config: Config) -> None:
-    """Tell LLVM where `tj_parallel` is, if it is among the `symbols` that a program calls; before loading.
+    """Tell LLVM where `tj_parallel` and `tj_await` are, if a program calls the first; before loading.
 
     `config` names the folder that keeps the pool's own machine code.
     """
@@ -41,7 +42,9 @@ def provide(symbols: tuple[str, ...], config: Config) -> None:
         return
     import llvmlite.binding as llvm
 
-    llvm.add_symbol(SYMBOL, the_pool(config).parallel)
+    pool = the_pool(config)
+    llvm.add_symbol(SYMBOL, pool.parallel)
+    llvm.add_symbol(AWAIT, pool.wait)
 
 
 def pool_size() -> int:
@@ -77,7 +80,7 @@ def the_pool(config: Config) -> Pool:
 def make_pool(config: Config) -> Pool:
     """A pool, without threads so far; one that has none where the platform lacks what they need."""
     program = _threaded(config) or get_machinery(module.serial_text(), config)
-    table = (ctypes.c_int64 * 3)()
+    table = (ctypes.c_int64 * 4)()
     program(ctypes.addressof(table), 0)
     pool = Pool(*table)
     if pool.state:
