@@ -48,7 +48,8 @@ BLOCK_ELEMENTS = 2048  # of a sum in lanes, 256 additions each: twice NumPy's er
 LEAD_SHARE = 16  # rows of a strand for each row in front of it that is run for its rings
 TILE_BYTES = 512 * 2**10  # of the arrays between the steps of a region: they stay in the second cache
 LEAST_TILE, ROUND_TILE = 32, 16  # rows: a matrix product needs some to be fast
-LEAST_SUM_TILE = 256  # rows, where each tile adds to a matrix that the second cache does not hold
+LEAST_WIDE_TILE = 256  # rows, where each tile reads or adds to a matrix that the second cache does not hold
+LEAST_STRAND = 128  # rows of a strand with matrix products: BLAS packs the other matrix anew for each
 
 RELEASE_WORK = 50_000  # scalar operations of a call above which other threads may run meanwhile: some 10 us
 

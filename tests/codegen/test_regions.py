@@ -43,6 +43,7 @@ def many_strands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops of a few iterations are cut, as large ones are."""
     monkeypatch.setattr(work, "STRAND_NS", 1e-6)
     monkeypatch.setattr(work, "BLOCK_ELEMENTS", 3)
+    monkeypatch.setattr(work, "LEAST_STRAND", 1)
 
 
 def bits(results: list[Any]) -> list[bytes]:
@@ -164,6 +165,18 @@ def f(v0: 'f64[100000,30]'):
     assert isinstance(step, Ranged) and len(step.private) == 1
     (copies,) = region.copies.values()
     assert region.strands > 5 and copies.shape == (threads * 256,)  # 30 numbers on whole cache lines
+
+
+@pytest.mark.parametrize(("n", "least"), [(100, work.LEAST_STRAND), (1000, work.LEAST_WIDE_TILE)])
+def test_strands_of_a_matrix_product_have_many_rows(n: int, least: int) -> None:
+    """BLAS packs the right matrix for each of them: 64 strands took half as long again as one."""
+    text = f"""
+def f(v0: 'f64[1000,{n}]', v1: 'f64[{n},{n}]'):
+    v2: 'f64[1000,{n}]' = dot_general(v0, v1, batch=((), ()), contract=((1,), (0,)))
+    return (v2,)
+"""
+    (region,) = made(text, products=True).regions.values()
+    assert region.strands > 1 and region.chunk == least
 
 
 def test_few_threads_have_copies_of_large_arrays() -> None:

@@ -55,7 +55,8 @@ def program_of(seed: int, gradient: bool, steps: int = 20) -> Program | None:
 
 def small_work() -> Any:
     """While it is open, arrays of a few elements are worth threads, tiles and short sums."""
-    return patch.multiple(work, STRAND_NS=20, BLOCK_ELEMENTS=16, LEAST_TILE=1, ROUND_TILE=1, LEAD_SHARE=1)
+    few = {"LEAST_TILE": 1, "ROUND_TILE": 1, "LEAD_SHARE": 1, "LEAST_STRAND": 1}
+    return patch.multiple(work, STRAND_NS=20, BLOCK_ELEMENTS=16, **few)
 
 
 def check_schedules(program: Program | None, configs: Sequence[Config]) -> bool:

@@ -25,6 +25,7 @@ from tracejit.codegen.work import (
     strands_of,
     tile_of,
     unit_with_lead,
+    unit_with_products,
     work_of_kernel,
     work_of_product,
 )
@@ -79,6 +80,11 @@ class RangedProduct:
     @property
     def private(self) -> tuple[Buffer, ...]:
         return (self.product.out,) if self.is_sum else ()
+
+    @property
+    def whole(self) -> Buffer:
+        """The matrix that every range reads, or adds to."""
+        return self.product.out if self.is_sum else self.product.right.buffer
 
     @property
     def scratch(self) -> tuple[Buffer, ...]:
@@ -271,10 +277,10 @@ def size_region(region: Region, kept: set[Buffer], execution: Execution) -> None
     extent = region.extent
     lifetimes = _lifetimes(region)
     _, row_bytes = plan_memory({b: lifetimes[b] for b in region.tiles}, lambda b: nbytes(b) // extent)
-    summed = sum(nbytes(b) for s in region.steps if isinstance(s, RangedProduct) for b in s.private)
+    whole = sum(nbytes(s.whole) for s in region.steps if isinstance(s, RangedProduct))
     has_products = any(isinstance(s, RangedProduct) for s in region.steps)
     region.tile = (
-        min(extent, execution.tile or tile_of(row_bytes, has_products, summed, extent))
+        min(extent, execution.tile or tile_of(row_bytes, has_products, whole, extent))
         if len(region.steps) > 1
         else extent
     )
@@ -285,6 +291,7 @@ def size_region(region: Region, kept: set[Buffer], execution: Execution) -> None
         for s in region.steps
     )
     unit = region.tile if region.tile < extent else max(region.blocks.values(), default=1)
+    unit = unit_with_products(unit, whole) if has_products else unit
     unit = unit_with_lead(unit, max(s.lead for s in region.steps))
     copied = sum(map(copy_bytes, private))
     region.strands, region.chunk = strands_of(extent, work, unit, copied)

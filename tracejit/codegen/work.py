@@ -19,8 +19,9 @@ from tracejit.costs import (
     COPY_SHARE,
     COSTS,
     LEAD_SHARE,
-    LEAST_SUM_TILE,
+    LEAST_STRAND,
     LEAST_TILE,
+    LEAST_WIDE_TILE,
     MOST_COPIES,
     MOST_STRANDS,
     PROGRAM_COST,
@@ -69,12 +70,12 @@ def block_of(step: Ranged) -> int:
     return max(BLOCK_ELEMENTS // inner, 1) if inner > 1 else BLOCK_ELEMENTS
 
 
-def tile_of(row_bytes: int, has_products: bool, summed_bytes: int, extent: int) -> int:
+def tile_of(row_bytes: int, has_products: bool, whole_bytes: int, extent: int) -> int:
     """Rows of a range, from the bytes of one row of the arrays between the steps.
 
-    summed_bytes: of matrices to which each range adds
+    whole_bytes: of matrices that each range reads, or adds to, as a whole
     """
-    least = LEAST_SUM_TILE if summed_bytes > TILE_BYTES else LEAST_TILE if has_products else 1
+    least = LEAST_WIDE_TILE if whole_bytes > TILE_BYTES else LEAST_TILE if has_products else 1
     rows = max(TILE_BYTES // max(row_bytes, 1), least)
     return min(extent, max(rows // ROUND_TILE * ROUND_TILE, 1))
 
@@ -86,6 +87,11 @@ def unit_with_lead(unit: int, lead: int) -> int:
     (48, 100, 4)
     """
     return unit * max(1, math.ceil(LEAD_SHARE * lead / unit))
+
+
+def unit_with_products(unit: int, whole_bytes: int) -> int:
+    """The least whole number of units that is enough rows for matrix products; see `tile_of`."""
+    return unit * math.ceil((LEAST_WIDE_TILE if whole_bytes > TILE_BYTES else LEAST_STRAND) / unit)
 
 
 def strands_of(extent: int, work: float, unit: int, private_bytes: int) -> tuple[int, int]:
