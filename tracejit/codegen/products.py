@@ -43,7 +43,7 @@ class Operand:
 
 @dataclass(frozen=True, eq=False)
 class MatrixProduct:
-    """`out[b] = left[b] @ right[b]` for `batches` matrices of m by k and k by n; `out` is contiguous."""
+    """`out[b] = scale * left[b] @ right[b]`: `batches` matrices of m by k and k by n; `out` is contiguous."""
 
     eqn: Eqn
     out: Buffer
@@ -53,6 +53,7 @@ class MatrixProduct:
     n: int
     k: int
     batches: int
+    scale: float
 
     @property
     def touched(self) -> tuple[Buffer, ...]:
@@ -97,7 +98,8 @@ def as_matrix_product(eqn: Eqn, storage: Storage) -> MatrixProduct | None:
         extents.append((math.prod(shape[a] for a in rows), math.prod(shape[a] for a in columns)))
     (m, k), (_, n) = extents
     batches = math.prod(eqn.inputs[0].type.shape[a] for a in batch[0])
-    product = MatrixProduct(eqn, storage.buffers[eqn.out], operands[0], operands[1], m, n, k, batches)
+    scale = eqn.params.get("scale", 1.0)
+    product = MatrixProduct(eqn, storage.buffers[eqn.out], operands[0], operands[1], m, n, k, batches, scale)
     return product if min(m, n, k) > 0 and max(product.sizes[:5]) <= MAX_EXTENT else None
 
 

@@ -31,7 +31,9 @@ def free_axes(rank: int, contract: Axes, batch: Axes) -> Axes:
     return tuple(k for k in range(rank) if k not in contract and k not in batch)
 
 
-def _infer_dot(a: ArrayType, b: ArrayType, contract: AxisPairs, batch: AxisPairs) -> ArrayType:
+def _infer_dot(
+    a: ArrayType, b: ArrayType, contract: AxisPairs, batch: AxisPairs, scale: float = 1.0
+) -> ArrayType:
     if a.dtype != b.dtype:
         raise DTypeError(f"dot_general: operands must be promoted first, {a} @ {b}")
     for kind, (left, right) in (("contracted", contract), ("batch", batch)):
@@ -46,8 +48,14 @@ def _infer_dot(a: ArrayType, b: ArrayType, contract: AxisPairs, batch: AxisPairs
     return ArrayType(shared + left + right, a.dtype)
 
 
-def _evaluate_dot(a: Any, b: Any, contract: AxisPairs, batch: AxisPairs, out: Any = None) -> Any:
-    a, b = np.asarray(a), np.asarray(b)
+def _evaluate_dot(
+    a: Any, b: Any, contract: AxisPairs, batch: AxisPairs, scale: float = 1.0, out: Any = None
+) -> Any:
+    product = _evaluate_product(np.asarray(a), np.asarray(b), contract, batch, out)
+    return product if scale == 1 else np.multiply(product, product.dtype.type(scale), out=out)
+
+
+def _evaluate_product(a: Any, b: Any, contract: AxisPairs, batch: AxisPairs, out: Any) -> Any:
     free_a, free_b = free_axes(a.ndim, contract[0], batch[0]), free_axes(b.ndim, contract[1], batch[1])
     shared = tuple(a.shape[k] for k in batch[0])
     shape_a, shape_b = tuple(a.shape[k] for k in free_a), tuple(b.shape[k] for k in free_b)
@@ -55,7 +63,8 @@ def _evaluate_dot(a: Any, b: Any, contract: AxisPairs, batch: AxisPairs, out: An
     left = a.transpose(batch[0] + free_a + contract[0]).reshape(*shared, math.prod(shape_a), inner)
     right = b.transpose(batch[1] + contract[1] + free_b).reshape(*shared, inner, math.prod(shape_b))
     if out is not None:
-        return np.matmul(left, right, out=out.reshape(*shared, math.prod(shape_a), math.prod(shape_b)))
+        np.matmul(left, right, out=out.reshape(*shared, math.prod(shape_a), math.prod(shape_b)))
+        return out
     return np.matmul(left, right).reshape(shared + shape_a + shape_b)
 
 
@@ -64,10 +73,13 @@ def _places(axes: Axes, wanted: Axes) -> Axes:
     return tuple(axes.index(k) for k in wanted)
 
 
-def _transpose_left(ct: Value, a: Value, b: Value, contract: AxisPairs, batch: AxisPairs) -> Value:
+def _transpose_left(
+    ct: Value, a: Value, b: Value, contract: AxisPairs, batch: AxisPairs, scale: float = 1.0
+) -> Value:
     """The cotangent of `a`: `ct` with `b`'s free axes summed away, its dimensions put back in `a`'s order."""
     free_a, free_b = free_axes(a.ndim, contract[0], batch[0]), free_axes(b.ndim, contract[1], batch[1])
     n, m = len(batch[0]), len(free_a)
+    ct = ct if scale == 1 else multiply(ct, scale)
     in_ct = tuple(range(n + m, n + m + len(free_b)))
     product = dot_product(ct, b, (in_ct, free_b), (tuple(range(n)), batch[1]))
     # What is left of b are its contracted axes, in the order in which b holds them.
@@ -76,10 +88,13 @@ def _transpose_left(ct: Value, a: Value, b: Value, contract: AxisPairs, batch: A
     return permute(product, _places(order, tuple(range(a.ndim))))
 
 
-def _transpose_right(ct: Value, a: Value, b: Value, contract: AxisPairs, batch: AxisPairs) -> Value:
+def _transpose_right(
+    ct: Value, a: Value, b: Value, contract: AxisPairs, batch: AxisPairs, scale: float = 1.0
+) -> Value:
     """The cotangent of `b`: `ct` with `a`'s free axes summed away, its dimensions put back in `b`'s order."""
     free_a, free_b = free_axes(a.ndim, contract[0], batch[0]), free_axes(b.ndim, contract[1], batch[1])
     n, m = len(batch[0]), len(free_a)
+    ct = ct if scale == 1 else multiply(ct, scale)
     in_ct = tuple(range(n, n + m))
     product = dot_product(a, ct, (free_a, in_ct), (batch[0], tuple(range(n))))
     partner = dict(zip(contract[0], contract[1], strict=True))
@@ -87,13 +102,14 @@ def _transpose_right(ct: Value, a: Value, b: Value, contract: AxisPairs, batch: 
     return permute(product, _places(order, tuple(range(b.ndim))))
 
 
-# Dimensions of the result: the batch axes, the free axes of `a`, the free axes of `b`.
+# Dimensions of the result: the batch axes, the free axes of `a`, the free axes of `b`. A `scale` multiplies
+# it; passes put it there, and it is neither 0 nor infinite nor nan.
 _dot_general = multilinear(
     "dot_general",
     Kind.CONTRACTION,
     infer=_infer_dot,
     evaluate=_evaluate_dot,
-    evaluate_into=lambda out, a, b, contract, batch: _evaluate_dot(a, b, contract, batch, out),
+    evaluate_into=lambda out, a, b, **params: _evaluate_dot(a, b, **params, out=out),
     transposes=(_transpose_left, _transpose_right),
 )
 

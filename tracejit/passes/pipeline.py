@@ -9,7 +9,8 @@
 5. `embed_sums` takes sums over slices to where their gradients are; `push_views` comes last of those that
    move: views settle on inputs, reductions and calls.
 6. `fold_constants`, `simplify`, `eliminate_common`, `eliminate_dead` clear up what the movers leave;
-   `contract_derivatives` comes before the last two, when sums have found their form.
+   `contract_derivatives` comes before the last two, when sums have found their form, and `scale_products`
+   takes up the factors that are left beside contractions.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from tracejit.passes.fold_constants import FOLDING, fold_constants
 from tracejit.passes.lower_contractions import lower_contractions
 from tracejit.passes.push_views import push_views
 from tracejit.passes.rewriting import rewrite_to_end
+from tracejit.passes.scale_products import scale_products
 from tracejit.passes.simplify import SIMPLIFICATION, simplify
 from tracejit.passes.sink_broadcasts import sink_broadcasts
 
@@ -46,6 +48,7 @@ PIPELINE: tuple[Pass, ...] = (
     fold_constants,
     simplify,
     contract_derivatives,
+    scale_products,
     eliminate_common,
     eliminate_dead,
 )

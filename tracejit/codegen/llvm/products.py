@@ -15,7 +15,8 @@ _TEMPLATE = """\
 @zero.{short} = private constant {kind} 0.0
 @turns.{short} = private constant [2 x i8] c"NT"
 define internal void @matrix_product.{short}(ptr %out, ptr %a, ptr %b, i64 %turn_a, i64 %turn_b, \
-i64 %m, i64 %n, i64 %k, i64 %lda, i64 %ldb, i64 %batches, i64 %next_a, i64 %next_b, i1 %adds) noinline {{
+i64 %m, i64 %n, i64 %k, i64 %lda, i64 %ldb, i64 %batches, i64 %next_a, i64 %next_b, \
+double %scale, i1 %adds) noinline {{
 entry:
   %sizes = alloca [5 x i32], align 8
   %pm = getelementptr i32, ptr %sizes, i64 0
@@ -35,6 +36,8 @@ entry:
   store i32 %ldb32, ptr %pb, align 4
   %ta = getelementptr i8, ptr @turns.{short}, i64 %turn_a
   %tb = getelementptr i8, ptr @turns.{short}, i64 %turn_b
+  %alpha = alloca {kind}, align 8
+  {narrow}store {kind} {scale}, ptr %alpha, align 8
   %next_out = mul i64 %m, %n
   %beta = select i1 %adds, ptr @one.{short}, ptr @zero.{short}
   br label %head
@@ -46,7 +49,7 @@ head:
   %more = icmp slt i64 %i, %batches
   br i1 %more, label %body, label %done
 body:
-  call void @{symbol}(ptr %tb, ptr %ta, ptr %pn, ptr %pm, ptr %pk, ptr @one.{short}, ptr %y, ptr %pb, \
+  call void @{symbol}(ptr %tb, ptr %ta, ptr %pn, ptr %pm, ptr %pk, ptr %alpha, ptr %y, ptr %pb, \
 ptr %x, ptr %pa, ptr %beta, ptr %o, ptr %pn)
   %i1 = add i64 %i, 1
   %o1 = getelementptr {kind}, ptr %o, i64 %next_out
@@ -71,4 +74,11 @@ def declaration(product: MatrixProduct) -> tuple[str, str]:
 def function_text(product: MatrixProduct) -> str:
     """The function that `function_name` names, with what it needs around it."""
     kind, short, routine = _KINDS[product.out.dtype]
-    return _TEMPLATE.format(kind=kind, short=short, symbol=BLAS_PREFIX + routine)
+    is_narrow = kind == "float"
+    return _TEMPLATE.format(
+        kind=kind,
+        short=short,
+        symbol=BLAS_PREFIX + routine,
+        narrow="%narrow = fptrunc double %scale to float\n  " if is_narrow else "",
+        scale="%narrow" if is_narrow else "%scale",
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from tracejit.codegen.llvm import routines
 from tracejit.codegen.llvm.products import function_name
 from tracejit.codegen.loops import Buffer, Kernel
@@ -74,7 +76,8 @@ class Steps:
         arguments += [f"i64 {int(side.is_turned)}" for side in (product.left, product.right)]
         arguments += [f"i64 {x}" for x in (m, n, k)]
         arguments += [f"i64 {self.integer(('size', x))}" for x in product.sizes[3:]]
-        self.put(f"call void @{function_name(product)}({', '.join(arguments)}, i1 {adds})")
+        arguments += [f"double {self.number(product.scale)}", f"i1 {adds}"]
+        self.put(f"call void @{function_name(product)}({', '.join(arguments)})")
 
     def call_routine(self, call: RoutineCall) -> None:
         arguments = [f"ptr {self.address(buffer)}" for buffer in call.touched]
@@ -93,9 +96,18 @@ class Steps:
             if name[0] == "s":
                 yield f"i64 {self.integer(('size', self.symbols.sizes[number]))}"
             else:
-                yield f"double {self.load('double', self.step('double', '%fp', number))}"
+                yield f"double {self.constant(number)}"
         if text.kernel.checks_indices:
             yield f"ptr {self.data_of(('status',))}"
+
+    def number(self, value: float) -> str:
+        """A double: 1 and -1 in the text, others in the table."""
+        if abs(value) == 1:
+            return repr(value)
+        return self.constant(int(self.symbols.float_name(np.float64(value))[1:]))
+
+    def constant(self, number: int) -> str:
+        return self.load("double", self.step("double", "%fp", number))
 
     # --- places ---------------------------------------------------------------------------------------------
 
