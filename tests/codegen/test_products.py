@@ -29,6 +29,19 @@ NATIVE: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "the right one turned": (lambda a, b: a @ b.T, arrays((30, 40), (50, 40))),
     "slices of rows and columns": (lambda a, b: a[3:20] @ b[:, 5:25], (A, B)),
     "every second row": (lambda a, b: a[::2] @ b, (A, B)),
+    "every second column": (lambda a, b: a[:, ::2] @ b[:20], (A, B)),
+    "every second column of the right one": (lambda a, b: a @ b[:, ::2], (A, B)),
+    "reversed rows": (lambda a, b: a[::-1] @ b, (A, B)),
+    "reversed columns": (lambda a, b: a[:, ::-1] @ b, (A, B)),
+    "an operand both as it lies and turned around": (lambda a, b: (a @ b)[:30, :30] @ a[::-1], (A, B)),
+    "a batch that is the middle axis": (
+        lambda a, b: np.einsum("ibj,bjk->bik", a, b),
+        arrays((30, 7, 40), (7, 40, 50)),
+    ),
+    "a batch between merged axes": (
+        lambda a, b: np.einsum("ibjc,bck->ijbk", a, b),
+        arrays((5, 7, 6, 40), (7, 40, 50)),
+    ),
     "float32": (lambda a, b: a @ b, arrays((30, 40), (40, 50), dtype="f4")),
     "a batch": (lambda a, b: a @ b, arrays((7, 30, 40), (7, 40, 50))),
     "a batch by one matrix": (lambda a, b: a @ b, arrays((7, 30, 40), (40, 50))),
@@ -40,8 +53,6 @@ NATIVE: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 }
 
 STEPS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
-    "every second column": (lambda a, b: a[:, ::2] @ b[:20], (A, B)),
-    "reversed rows": (lambda a, b: a[::-1] @ b, (A, B)),
     "a library call of another kind": (lambda a, b: np.cumprod(a @ b, axis=1), (A, B)),
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from tracejit.ir import Atom, Const, Eqn, Graph, Kind, Var
+from tracejit.ir import ArrayType, Atom, Const, Eqn, Graph, Kind, Var
 from tracejit.ir.graph import freeze_params
+from tracejit.ops.contraction import free_axes
 from tracejit.ops.core import broadcast_p, copy_p, permute_p, reshape_p
 from tracejit.ops.slicing import slice_op
 from tracejit.schedule.access import is_virtual, stored_rows
+from tracejit.schedule.strides import operand_of, view_of
 
 
 def give_outputs_arrays(graph: Graph) -> Graph:
@@ -29,20 +31,24 @@ def give_outputs_arrays(graph: Graph) -> Graph:
 
 
 def give_products_matrices(graph: Graph) -> Graph:
-    """Insert a `copy` of each operand of a matrix product that is a joined, padded or repeated array.
+    """Insert a `copy` of each operand of a matrix product that BLAS cannot take where it lies.
 
-    BLAS takes slices and permutations where they lie. For the others NumPy would have to make an array
-    between two calls of compiled code; a kernel makes it on the way, often the one that computes its parts.
+    It takes slices and permutations with elements side by side along one axis, in order. For the others, and
+    for joined, padded and repeated arrays, NumPy would have to make an array between two calls of compiled
+    code; a kernel makes it on the way, often the one that computes its parts.
     """
     definitions = {e.out: e for e in graph.eqns}
     eqns: list[Eqn] = []
     copies: dict[Atom, Atom] = {}
     for eqn in graph.eqns:
         if eqn.primitive.kind is Kind.CONTRACTION:
-            for atom in eqn.inputs:
-                if atom not in copies and _is_spread(atom, definitions):
-                    copies[atom] = _copied(atom, eqns)
-            eqn = eqn.with_inputs(copies.get(a, a) for a in eqn.inputs)
+            for side, atom in enumerate(eqn.inputs):
+                if _is_spread(atom, definitions) or _lies_apart(eqn, side, definitions):
+                    if atom not in copies:
+                        copies[atom] = _copied(atom, eqns)
+                    eqn = _with_operand(eqn, side, copies[atom])
+                    if _lies_apart(eqn, side, {}):
+                        eqn = _in_order(eqn, side, eqns)
         eqns.append(eqn)
     return Graph(graph.inputs, tuple(eqns), graph.outputs, graph.name) if copies else graph
 
@@ -58,6 +64,33 @@ def _is_spread(atom: Atom, definitions: dict[Var, Eqn]) -> bool:
             allowed = (reshape_p,)
         atom = eqn.inputs[0]
     return False
+
+
+def _with_operand(eqn: Eqn, side: int, atom: Atom) -> Eqn:
+    return eqn.with_inputs(atom if k == side else a for k, a in enumerate(eqn.inputs))
+
+
+def _in_order(eqn: Eqn, side: int, eqns: list[Eqn]) -> Eqn:
+    """The contraction of an operand whose batch axes come first, then those of its rows and columns."""
+    operand = eqn.inputs[side]
+    contract, batch = eqn.params["contract"][side], eqn.params["batch"][side]
+    free = free_axes(operand.type.rank, contract, batch)
+    order = (*batch, *free, *contract) if side == 0 else (*batch, *contract, *free)
+    shape = tuple(operand.type.shape[k] for k in order)
+    turned = Var(ArrayType(shape, operand.type.dtype))
+    eqns.append(Eqn(permute_p, (operand,), freeze_params({"axes": order}), (turned,)))
+    params = dict(eqn.params)
+    for name, axes in (("contract", contract), ("batch", batch)):
+        places = tuple(order.index(k) for k in axes)
+        params[name] = (places, params[name][1]) if side == 0 else (params[name][0], places)
+    eqn = Eqn(eqn.primitive, eqn.inputs, freeze_params(params), eqn.outputs, eqn.source)
+    return _with_operand(eqn, side, _copied(turned, eqns))
+
+
+def _lies_apart(eqn: Eqn, side: int, definitions: dict[Var, Eqn]) -> bool:
+    """Has the view of an array that is an operand no elements side by side?"""
+    view = view_of(eqn.inputs[side], definitions)
+    return view is not None and operand_of(eqn, side, view) is None
 
 
 _STRIDED = (permute_p, reshape_p, slice_op.primitive)
