@@ -50,6 +50,7 @@ BITWISE = frozenset({"and", "or", "xor"})
 PREDICATES = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 RENAMED = {"abs": "absolute", "not": "invert"}
 MOST_BORDER = 2  # iterations of a vector loop's piece that run one by one
+NONE = literal(-1, I64)  # no check: above the numbers of all, without sign
 UNROLLED_STATEMENTS = 48  # of a loop with a literal extent that is printed once for each iteration
 
 Known = Mapping[Guard, bool]
@@ -77,6 +78,7 @@ class KernelPrinter(NestPrinter[Reg]):
         self.outside = 0  # the region around the innermost vector loop
         self.partials: dict[tuple[Buffer, str], tuple[Place, Variable]] = {}
         self.ranges = Ranges(self)
+        self.failed = ""  # memory of the least number of a check that failed here
 
     def _plan(self, lanes: int) -> Vectors:
         return plan_vectors(self.kernel, self.strided, lanes, self.symbols.literal_limit)
@@ -84,7 +86,12 @@ class KernelPrinter(NestPrinter[Reg]):
     def run(self) -> str:
         """The text of the function."""
         self.symbols.start_kernel()
+        if self.kernel.checks_indices:
+            self.failed = self.code.alloca("i64")
+            self.code.put(f"store i64 {NONE.text}, ptr {self.failed}, align 64")
         self.block(self.kernel.body)
+        if self.kernel.checks_indices:
+            self.report()
         self.code.put("ret void")
         shared = self.kernel.shared
         arguments = [f"ptr {'' if b in shared else 'noalias '}%{b.name}" for b in self.kernel.buffers]
@@ -182,7 +189,7 @@ class KernelPrinter(NestPrinter[Reg]):
         self.memory.store(self.place(s.buffer, s.index), self.value(s.value))
 
     def check_index(self, s: CheckIndex) -> None:
-        """Wrap; where the index is outside, leave the check's number in the status and go on with 0."""
+        """Wrap; where the index is outside, note the check's number and go on with 0."""
         code, extent = self.code, self.size(s.extent)
         k = formulas.cast(code, self.value(s.operand), I64)
         k = code.select(code.compare("slt", k, literal(0, I64)), code.binary("add", k, extent), k)
@@ -191,9 +198,19 @@ class KernelPrinter(NestPrinter[Reg]):
         if reported.lanes:
             reported = code.reduce("or", reported)
         number = literal(self.symbols.check(s), I64)
-        old = code.effect("load i64, ptr %status, align 8", I64)
-        code.put(f"store i64 {code.select(reported, number, old).text}, ptr %status, align 8")
+        old = code.effect(f"load i64, ptr {self.failed}, align 64", I64)
+        is_first = code.binary("and", reported, code.compare("ult", number, old))
+        code.put(f"store i64 {code.select(is_first, number, old).text}, ptr {self.failed}, align 64")
         self.names[s.scalar] = code.select(outside, literal(0, I64), k)
+
+    def report(self) -> None:
+        """Leave the number of a check that failed in the status word, which all strands share."""
+        found = self.code.effect(f"load i64, ptr {self.failed}, align 64", I64)
+        report = self.module.report()
+        self.code.block_if(
+            self.code.compare("ne", found, NONE),
+            lambda: self.code.put(f"call void @{report}(ptr %status, i64 {found.text})"),
+        )
 
     @property
     def memory_mask(self) -> Reg | None:

@@ -95,6 +95,26 @@ exit:
   ret i64 %p
 }""",
 }
+# The least number wins, whichever strand comes first: what is raised does not depend on the threads.
+REPORT = """\
+define internal void @report(ptr %status, i64 %number) cold noinline nounwind {
+entry:
+  %seen = load atomic i64, ptr %status monotonic, align 8
+  br label %again
+again:
+  %old = phi i64 [ %seen, %entry ], [ %now, %try ]
+  %is_none = icmp eq i64 %old, 0
+  %is_later = icmp ult i64 %number, %old
+  %takes = or i1 %is_none, %is_later
+  br i1 %takes, label %try, label %done
+try:
+  %pair = cmpxchg ptr %status, i64 %old, i64 %number monotonic monotonic, align 8
+  %now = extractvalue { i64, i1 } %pair, 0
+  %is_set = extractvalue { i64, i1 } %pair, 1
+  br i1 %is_set, label %done, label %again
+done:
+  ret void
+}"""
 _NEEDS: dict[str, tuple[str, ...]] = {"gcd": (), "lcm": ("gcd",), "int_pow": ()}
 
 
@@ -147,6 +167,11 @@ class Module:
             elif isinstance(s, Accumulate) and s.accumulator.dtype != F64:
                 widest = max(widest, s.accumulator.dtype.itemsize)
         return min((vector_bytes or self.vector_bytes) // widest, MOST_LANES)
+
+    def report(self) -> str:
+        """The function that leaves the number of a failed check, from 1, in a status word."""
+        self.functions.setdefault("report", REPORT)
+        return "report"
 
     # --- calls ----------------------------------------------------------------------------------------------
 

@@ -52,7 +52,7 @@ def print_program(
     calls = [c for segment in segments for c in segment.routines]
     functions += [
         *dict.fromkeys(map(function_text, products)),
-        *routines.function_texts(calls, module.declare),
+        *routines.function_texts(calls, module.declare, module.report),
     ]
     for product in products:
         module.declare(*declaration(product))

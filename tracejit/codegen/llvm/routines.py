@@ -312,8 +312,11 @@ def function_name(call: RoutineCall) -> str:
     return ".".join([call.name, *([flags] if flags else []), _REALS[call.dtype][2]])
 
 
-def function_texts(calls: Sequence[RoutineCall], declare: Declare) -> list[str]:
-    """The functions that `function_name` names, each once, with what they call; symbols go to `declare`."""
+def function_texts(calls: Sequence[RoutineCall], declare: Declare, report: Callable[[], str]) -> list[str]:
+    """The functions that `function_name` names, each once, with what they call; symbols go to `declare`.
+
+    report: names the function that is called with the status word and the number of a call that failed
+    """
     found: dict[str, None] = {}
     for call in calls:
         r, routine = Reals(*_REALS[call.dtype]), _ROUTINES[call.name]
@@ -321,7 +324,7 @@ def function_texts(calls: Sequence[RoutineCall], declare: Declare) -> list[str]:
         suffix = function_name(call).removeprefix(call.name)
         for text in routine.text(r, call.flags):
             found[text.replace(f"@{call.name}.one.{r.short}", f"@{call.name}.one{suffix}")] = None
-        found[_batch(call, r, routine, suffix)] = None
+        found[_batch(call, r, routine, suffix, report)] = None
     if found:
         for name, rest in (("memcpy.p0.p0", "ptr, ptr"), ("memset.p0", "ptr, i8")):
             declare(f"llvm.{name}.i64", f"void @llvm.{name}.i64({rest}, i64, i1)")
@@ -330,8 +333,8 @@ def function_texts(calls: Sequence[RoutineCall], declare: Declare) -> list[str]:
     return list(found)
 
 
-def _batch(call: RoutineCall, r: Reals, routine: _Routine, suffix: str) -> str:
-    """Matrix after matrix; the first failure leaves its number in the status word."""
+def _batch(call: RoutineCall, r: Reals, routine: _Routine, suffix: str, report: Callable[[], str]) -> str:
+    """Matrix after matrix; a failure leaves the number of the call in the status word."""
     arrays = [f"%x{k}" for k in range(len(routine.steps))]
     status = ["ptr %status", "i64 %number"] if call.failure is not None else []
     sizes = ["i64 %batches", "i64 %n", "i64 %k"]
@@ -342,9 +345,8 @@ def _batch(call: RoutineCall, r: Reals, routine: _Routine, suffix: str) -> str:
         listed = ", ".join([*[f"ptr {p}" for p in places], "i64 %n", "i64 %k"])
         failed = f.put(f"call i64 @{call.name}.one{suffix}({listed})")
         if call.failure is not None:
-            status = "load i64, ptr %status, align 8"
-            with f.when(f"icmp ne i64 {failed}, 0"), f.when(f"icmp eq i64 {f.put(status)}, 0"):
-                f.effect("store i64 %number, ptr %status, align 8")
+            with f.when(f"icmp ne i64 {failed}, 0"):
+                f.effect(f"call void @{report()}(ptr %status, i64 %number)")
     return f.finish()
 
 
