@@ -57,6 +57,11 @@ class MatrixProduct:
         return self.left.buffer, self.right.buffer, self.out
 
     @property
+    def batch_steps(self) -> tuple[int, ...]:
+        """For each array touched the elements from one matrix to the next."""
+        return self.left.batch, self.right.batch, self.m * self.n
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """The numbers of a call that stand in the program's table, in the order of its parameters."""
         left, right = self.left.matrix, self.right.matrix

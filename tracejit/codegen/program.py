@@ -14,7 +14,7 @@ from tracejit.codegen.loops import Buffer, Kernel, Load, nbytes, walk
 from tracejit.codegen.lower import Lowering
 from tracejit.codegen.memory_plan import plan_memory
 from tracejit.codegen.products import MatrixProduct, Storage, as_matrix_product
-from tracejit.codegen.ranges import Ranged, copy_bytes
+from tracejit.codegen.ranges import copy_bytes
 from tracejit.codegen.regions import Execution, Region, make_regions, size_region
 from tracejit.codegen.routines import RoutineCall, as_routine_call
 from tracejit.codegen.streams import join_kernels
@@ -43,7 +43,7 @@ class Segment:
 
     @property
     def routines(self) -> list[RoutineCall]:
-        return [s for s in self.steps if isinstance(s, RoutineCall)]
+        return [s for s in self.singles if isinstance(s, RoutineCall)]
 
     @property
     def calls(self) -> list[Call]:
@@ -59,7 +59,7 @@ class Segment:
         found: list[Kernel | Call] = []
         for step in self.steps:
             if isinstance(step, Region):
-                found += [s.kernel if isinstance(s, Ranged) else s.product for s in step.steps]
+                found += [s.single for s in step.steps]
             else:
                 found.append(step)
         return found

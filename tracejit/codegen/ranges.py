@@ -8,11 +8,13 @@ runs what.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+import itertools
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from tracejit.codegen.loops import (
     Accumulate,
+    Accumulator,
     Buffer,
     CheckIndex,
     Combine,
@@ -36,6 +38,7 @@ from tracejit.codegen.loops import (
     remove_dead,
     walk,
 )
+from tracejit.codegen.work import work_of_kernel
 from tracejit.schedule.index import AxisRef, Index
 
 SLOT_BYTES = 8  # of one partial result
@@ -72,6 +75,15 @@ class Ranged:
     lead: int = 0
 
     @property
+    def single(self) -> Kernel:
+        return self.kernel
+
+    @property
+    def work(self) -> float:
+        """Nanoseconds of one thread, roughly."""
+        return work_of_kernel(self.kernel)
+
+    @property
     def functions(self) -> tuple[Kernel, ...]:
         """The kernels to print."""
         return tuple(k for k in (self.start, self.part, self.join, self.finish) if k is not None)
@@ -89,6 +101,11 @@ class Ranged:
         return self.kernel.written - set(self.scratch)
 
 
+def slots_of(accumulator: Accumulator) -> int:
+    """Partial results of a strand for it: of argmax the value, its place, and whether there is none yet."""
+    return 3 if accumulator.reducer.startswith("arg") else 1
+
+
 def in_ranges(kernel: Kernel, literal_limit: int) -> Ranged | None:
     """The kernel in parts; None where its iterations are few, or not independent of one another."""
     found = [k for k, s in enumerate(kernel.body) if isinstance(s, Loop)]
@@ -97,17 +114,16 @@ def in_ranges(kernel: Kernel, literal_limit: int) -> Ranged | None:
     loop = kernel.body[found[0]]
     assert isinstance(loop, Loop)
     before, after = kernel.body[: found[0]], kernel.body[found[0] + 1 :]
-    if loop.extent <= literal_limit or not _is_free(kernel, loop, [*before, *after]):
+    if loop.extent <= literal_limit or not _is_free(kernel, loop, before, after):
         return None
     return _Splitter(kernel, loop, before, after).run()
 
 
-def _is_free(kernel: Kernel, loop: Loop, outside: Sequence[Statement]) -> bool:
+def _is_free(kernel: Kernel, loop: Loop, before: Sequence[Statement], after: Sequence[Statement]) -> bool:
     """Does no iteration of the loop need, or write over, what another one writes?"""
-    if any(isinstance(s, (Accumulate, Combine)) for s in outside):
+    if any(isinstance(s, (Accumulate, Combine)) for s in before):
         return False
-    reset = {s.accumulator for s in outside if isinstance(s, Reset)}
-    if any(a.reducer.startswith("arg") for a in reset):
+    if any(isinstance(s, (Accumulate, Reset)) for s in after):
         return False
     scratch = set(kernel.scratch)
     stages = [s for s in loop.body if isinstance(s, Stage)]
@@ -155,12 +171,13 @@ class _Splitter:
         pure = [s for s in self.before if isinstance(s, (Compute, Load, CheckIndex))]
         stores = [s for s in self.before if isinstance(s, Store)]
         accumulators = [s.accumulator for s in resets]
-        stride = -(-len(resets) * SLOT_BYTES // LINE_BYTES) * LINE_BYTES // SLOT_BYTES
+        *slots, used = itertools.accumulate(map(slots_of, accumulators), initial=0)
+        stride = -(-used * SLOT_BYTES // LINE_BYTES) * LINE_BYTES // SLOT_BYTES
         start: list[Statement] = [Fill(b, s.reducer) for b, s in private.items()]
         start += self._rings(pure)
-        start += [StartPartial(a, k) for k, a in enumerate(accumulators)]
+        start += [StartPartial(a, k) for k, a in zip(slots, accumulators)]
         join: list[Statement] = [JoinCopy(b, s.reducer) for b, s in private.items()]
-        finish: list[Statement] = [TotalPartial(a, k, stride) for k, a in enumerate(accumulators)]
+        finish: list[Statement] = [TotalPartial(a, k, stride) for k, a in zip(slots, accumulators)]
         finish += [*pure, *stores, *self.after] if stores or self.after else []
         rows: list[Statement] = [FillRows(b, s.reducer) for b, s in fills.items() if b not in private]
         name = self.kernel.name
@@ -169,7 +186,7 @@ class _Splitter:
             self.loop.axis,
             self.loop.extent,
             self._function(f"{name}.start", start),
-            self._part(name, pure, rows, resets),
+            self._part(name, pure, rows, dict(zip(slots, resets))),
             self._function(f"{name}.join", join),
             self._function(f"{name}.finish", remove_dead(finish)) if finish else None,
             tuple(private),
@@ -179,13 +196,13 @@ class _Splitter:
         )
 
     def _part(
-        self, name: str, pure: Sequence[Statement], rows: Sequence[Statement], resets: Sequence[Reset]
+        self, name: str, pure: Sequence[Statement], rows: Sequence[Statement], resets: Mapping[int, Reset]
     ) -> Kernel:
         loop = Loop(self.loop.axis, self.loop.extent, self.loop.body, ranged=True)
         body: list[Statement] = [loop]
         if resets:
-            merges = [MergePartial(s.accumulator, k) for k, s in enumerate(resets)]
-            body = [Strip([*resets, loop, *merges])]
+            merges = [MergePartial(s.accumulator, k) for k, s in resets.items()]
+            body = [Strip([*resets.values(), loop, *merges])]
         found = self._function(name, remove_dead([*pure, *rows, *body]))
         assert found is not None
         return found

@@ -26,13 +26,21 @@ from tracejit.codegen.work import (
     tile_of,
     unit_with_lead,
     unit_with_products,
-    work_of_kernel,
+    work_of_batch,
     work_of_product,
 )
 
 
+class _Call:
+    """What calls of libraries lack of what kernels have."""
+
+    start = finish = None
+    lead = slots = 0
+    scratch: tuple[Buffer, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
-class RangedProduct:
+class RangedProduct(_Call):
     """A matrix product range by range: rows of the result, or, if it `is_sum`, terms of its sum.
 
     extent: of the axis that is cut; per: rows (or terms) of the matrices in one iteration
@@ -62,16 +70,17 @@ class RangedProduct:
         return self.per * (1 if right.is_turned else right.leading)
 
     @property
-    def start(self) -> None:
-        return None
+    def single(self) -> MatrixProduct:
+        return self.product
 
     @property
-    def finish(self) -> None:
-        return None
+    def work(self) -> float:
+        return work_of_product(self.product)
 
     @property
-    def lead(self) -> int:
-        return 0
+    def numbers(self) -> tuple[int, ...]:
+        """Those that the code reads from its table."""
+        return self.per, self.out_step, self.left_step, self.right_step
 
     @property
     def functions(self) -> tuple[Kernel, ...]:
@@ -87,14 +96,6 @@ class RangedProduct:
         return self.product.out if self.is_sum else self.product.right.buffer
 
     @property
-    def scratch(self) -> tuple[Buffer, ...]:
-        return ()
-
-    @property
-    def slots(self) -> int:
-        return 0
-
-    @property
     def read(self) -> set[Buffer]:
         return {self.product.left.buffer, self.product.right.buffer}
 
@@ -108,12 +109,59 @@ class RangedProduct:
         product = self.product
         sides = [(product.out, self.out_step), (product.left.buffer, self.left_step)]
         sides.append((product.right.buffer, self.right_step))
-        others = {b for b, step in sides if not self._is_row(b, step)}
-        return frozenset(b for b, _ in sides if b not in others)
+        return _rows_of(sides, self.extent)
 
-    def _is_row(self, buffer: Buffer, step: int) -> bool:
-        is_first = bool(buffer.shape) and buffer.shape[0] == self.extent
-        return is_first and step == math.prod(buffer.shape[1:])
+
+def _rows_of(steps: Sequence[tuple[Buffer, int]], extent: int) -> frozenset[Buffer]:
+    """Of arrays with the elements from one iteration to the next: those of which these are rows."""
+    others = {b for b, step in steps if b.shape[:1] != (extent,) or step != math.prod(b.shape[1:])}
+    return frozenset(b for b, _ in steps if b not in others)
+
+
+@dataclass(frozen=True, eq=False)
+class RangedBatch(_Call):
+    """Products, factorisations or solves of many matrices range by range; `per` of them in one iteration."""
+
+    single: MatrixProduct | RoutineCall
+    extent: int
+    per: int
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """For each array of `single.touched` the elements from one iteration to the next."""
+        return tuple(self.per * step for step in self.single.batch_steps)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return self.per, *self.steps
+
+    @property
+    def work(self) -> float:
+        return work_of_batch(self.single)
+
+    @property
+    def join(self) -> None:
+        return None
+
+    @property
+    def functions(self) -> tuple[Kernel, ...]:
+        return ()
+
+    @property
+    def private(self) -> tuple[Buffer, ...]:
+        return ()
+
+    @property
+    def read(self) -> set[Buffer]:
+        return {*self.single.touched} - {self.single.out}
+
+    @property
+    def written(self) -> set[Buffer]:
+        return {self.single.out}
+
+    @property
+    def by_rows(self) -> frozenset[Buffer]:
+        return _rows_of(list(zip(self.single.touched, self.steps)), self.extent)
 
 
 @dataclass(frozen=True)
@@ -135,7 +183,7 @@ class Execution:
     tile: int | None = None
 
 
-RangedStep = Ranged | RangedProduct
+RangedStep = Ranged | RangedProduct | RangedBatch
 Step = Kernel | MatrixProduct | RoutineCall
 
 
@@ -222,7 +270,7 @@ def _candidates(step: Step, literal_limit: int, number: int) -> list[RangedStep]
         found = in_ranges(step, literal_limit)
         return [found] if found is not None else []
     if isinstance(step, RoutineCall) or step.batches != 1:
-        return []
+        return _batches(step, literal_limit)
     contract = step.eqn.params["contract"]
     rows = step.out.shape[0] if step.out.shape else 0
     terms = step.eqn.inputs[0].type.shape[contract[0][0]] if contract[0] else 0
@@ -233,6 +281,15 @@ def _candidates(step: Step, literal_limit: int, number: int) -> list[RangedStep]
         join = Kernel(f"product_{number}.join", [JoinCopy(step.out, "sum")], [step.out], {step.out}, [])
         options.append(RangedProduct(step, terms, step.k // terms, True, join))
     return options
+
+
+def _batches(step: MatrixProduct | RoutineCall, literal_limit: int) -> list[RangedStep]:
+    """Along the first axis of the result, as its readers' loops run; all batch axes where it is short."""
+    first = step.out.shape[0] if step.batches > 1 else 1
+    for extent in (first, step.batches):
+        if extent > literal_limit:
+            return [RangedBatch(step, extent, step.batches // extent)]
+    return []
 
 
 @dataclass
@@ -286,10 +343,7 @@ def size_region(region: Region, kept: set[Buffer], execution: Execution) -> None
     )
     region.blocks = {k: block_of(s) for k, s in enumerate(region.steps) if isinstance(s, Ranged)}
     private = [b for s in region.steps for b in s.private]
-    work = sum(
-        work_of_kernel(s.kernel) if isinstance(s, Ranged) else work_of_product(s.product)
-        for s in region.steps
-    )
+    work = sum(s.work for s in region.steps)
     unit = region.tile if region.tile < extent else max(region.blocks.values(), default=1)
     unit = unit_with_products(unit, whole) if has_products else unit
     unit = unit_with_lead(unit, max(s.lead for s in region.steps))
@@ -340,4 +394,4 @@ def _in_order(region: Region) -> list[Buffer]:
 
 
 def _touched(step: RangedStep) -> Sequence[Buffer]:
-    return step.kernel.buffers if isinstance(step, Ranged) else step.product.touched
+    return step.kernel.buffers if isinstance(step, Ranged) else step.single.touched

@@ -5,6 +5,7 @@ Enters a library equation and the arrays around it; leaves a `RoutineCall`, or N
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ class RoutineCall:
     """A function of `codegen.llvm.routines` on contiguous arrays: `touched` are the result's and those read.
 
     sizes: how many matrices, then two extents
+    multiplications: with an addition each, that one matrix takes
     failure: what NumPy says of data that have no result, None where every input has one
     replaced: the array whose place the result may take, if nobody reads it later
     """
@@ -34,6 +36,7 @@ class RoutineCall:
     name: str
     touched: tuple[Buffer, ...]
     sizes: tuple[int, int, int]
+    multiplications: int
     flags: tuple[bool, ...]
     failure: str | None
     replaced: Buffer | None
@@ -41,6 +44,15 @@ class RoutineCall:
     @property
     def out(self) -> Buffer:
         return self.touched[0]
+
+    @property
+    def batches(self) -> int:
+        return self.sizes[0]
+
+    @property
+    def batch_steps(self) -> tuple[int, ...]:
+        """For each array touched the elements from one matrix to the next."""
+        return tuple(math.prod(b.shape) // self.batches for b in self.touched)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -69,6 +81,7 @@ def as_routine_call(eqn: Eqn, storage: Storage) -> RoutineCall | None:
         routine.name,
         (storage.buffers[eqn.out], *stored.values()),
         (batches, n, k),
+        routine.work,
         routine.flags,
         routine.failure,
         _replaced(eqn, routine.replaces, storage),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tracejit.codegen.loops import Compute, Kernel, Loop, Stage, Statement, Strip
 from tracejit.codegen.math import PROGRAMS
+from tracejit.codegen.routines import RoutineCall
 from tracejit.costs import (
     BLOCK_ELEMENTS,
     COPY_BYTES,
@@ -55,6 +56,13 @@ def _work(body: Sequence[Statement]) -> float:
 
 def work_of_product(product: MatrixProduct) -> float:
     return COSTS.multiply_add * product.batches * product.m * product.n * product.k
+
+
+def work_of_batch(call: MatrixProduct | RoutineCall) -> float:
+    """Of matrices one by one: each is a call, as to the table of costs, which takes most of a small one."""
+    if isinstance(call, RoutineCall):
+        return call.batches * (COSTS.product + COSTS.multiply_add * call.multiplications)
+    return COSTS.product_call(call.m, call.n, call.k, call.batches, call.out.dtype.itemsize)
 
 
 def inner_elements(body: Sequence[Statement]) -> int:

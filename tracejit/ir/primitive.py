@@ -40,6 +40,7 @@ class Routine:
 
     name: of the function, which is printed for the dtype of the result
     sizes: numbers that change from size to size: how many matrices, then their extents
+    work: about how many multiplications with an addition one matrix takes
     flags: what is settled when the code is printed, such as which triangle is read
     operands: positions of the operands that are read, each a row-major array (default: all)
     failure: NumPy's message for data that have no result
@@ -48,6 +49,7 @@ class Routine:
 
     name: str
     sizes: tuple[int, ...]
+    work: int
     flags: tuple[bool, ...] = ()
     operands: tuple[int, ...] | None = None
     failure: str | None = None

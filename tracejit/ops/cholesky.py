@@ -56,7 +56,7 @@ _cholesky = primitive(
     evaluate=_evaluate_cholesky,
     jvp=_jvp_cholesky,
     vjp=lambda ct, primals, out, needed: (cholesky_adjoint(out, ct) if needed[0] else None,),
-    routine=lambda a: Routine("cholesky", _sizes(a), failure=NOT_POSITIVE, replaces=0),
+    routine=lambda a: Routine("cholesky", _sizes(a), a.shape[-1] ** 3 // 6, failure=NOT_POSITIVE, replaces=0),
 )
 
 
@@ -126,7 +126,7 @@ _cholesky_adjoint = primitive(
     evaluate=_evaluate_adjoint,
     jvp=_jvp_adjoint,
     vjp=_vjp_adjoint,
-    routine=lambda factor, ct: Routine("cholesky_adjoint", _sizes(ct), replaces=1),
+    routine=lambda factor, ct: Routine("cholesky_adjoint", _sizes(ct), ct.shape[-1] ** 3 // 3, replaces=1),
 )
 
 

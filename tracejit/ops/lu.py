@@ -34,6 +34,8 @@ from tracejit.ops.transcendental import exp
 from tracejit.ops.triangular import SINGULAR
 from tracejit.ops.value import Value
 
+LOGARITHM = 200  # multiplications that take as long as one, in scalar code
+
 # The array of an n by n matrix A has n + 2 rows: LAPACK's factors of A^T, columns first; the rows that were
 # exchanged as 32-bit integers, counted from 1; 1 or -1 for the parity of the exchanges, and zeros.
 
@@ -67,7 +69,9 @@ lu = primitive(
     evaluate=_evaluate_lu,
     jvp=lambda primals, tangents, out, strict: None,
     vjp=lambda ct, primals, out, needed, strict: (None,),
-    routine=lambda a, strict: Routine("lu", _sizes(a), (strict,), failure=SINGULAR if strict else None),
+    routine=lambda a, strict: Routine(
+        "lu", _sizes(a), a.shape[-1] ** 3 // 3, (strict,), failure=SINGULAR if strict else None
+    ),
 )
 
 
@@ -124,8 +128,9 @@ def _vjp_solve(
 
 
 def _solve_routine(factors: ArrayType, a: ArrayType, b: ArrayType, transpose: bool) -> Routine:
-    sizes = (*_sizes(a), b.shape[-1])
-    return Routine("lu_solve", sizes, (transpose,), operands=(0, 2), replaces=2)
+    batches, n = _sizes(a)
+    k = b.shape[-1]
+    return Routine("lu_solve", (batches, n, k), n**2 * k, (transpose,), operands=(0, 2), replaces=2)
 
 
 lu_solve = primitive(
@@ -231,7 +236,7 @@ log_abs_det = primitive(
     evaluate=_evaluate_log_abs_det,
     jvp=_jvp_log_abs_det,
     vjp=_vjp_log_abs_det,
-    routine=lambda factors, a: Routine("log_abs_det", _sizes(a), operands=(0,)),
+    routine=lambda factors, a: Routine("log_abs_det", _sizes(a), a.shape[-1] * LOGARITHM, operands=(0,)),
 )
 
 

@@ -52,9 +52,16 @@ def solve_each(a: Any, b: Any, lower: bool, transpose: bool, unit: bool) -> Any:
 
 
 def _routine(a: ArrayType, b: ArrayType, lower: bool, transpose: bool, unit: bool) -> Routine:
-    sizes = (a.size // max(1, a.shape[-1] ** 2), *b.shape[-2:])
+    n, k = b.shape[-2:]
     failure = None if unit else SINGULAR
-    return Routine("triangular_solve", sizes, (lower, transpose, unit), failure=failure, replaces=1)
+    return Routine(
+        "triangular_solve",
+        (a.size // max(1, n**2), n, k),
+        work=n**2 * k // 2,
+        flags=(lower, transpose, unit),
+        failure=failure,
+        replaces=1,
+    )
 
 
 def _product(a: Value, b: Value, lower: bool, transpose: bool, unit: bool) -> Value:

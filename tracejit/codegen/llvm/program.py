@@ -16,7 +16,7 @@ from tracejit.codegen.llvm.steps import Steps
 from tracejit.codegen.loops import Buffer, Kernel, Layouts
 from tracejit.codegen.program import Segment
 from tracejit.codegen.ranges import SLOT_BYTES, Ranged, copy_name
-from tracejit.codegen.regions import RangedProduct, RangedStep, Region
+from tracejit.codegen.regions import RangedBatch, RangedProduct, RangedStep, Region
 from tracejit.codegen.routines import RoutineCall
 from tracejit.codegen.symbols import Symbols
 from tracejit.codegen.table import KernelText, ProgramText, Slot, arrange, places_of
@@ -42,8 +42,12 @@ def print_program(
     """
     symbols = Symbols(literal_limit)
     module = Module(vector_bytes, register_bytes)
-    kernels = [k for segment in segments for k in _functions(segment)]
-    texts = {k: _print_kernel(k, symbols, strided, module) for k in kernels}
+    texts: dict[Kernel, KernelText] = {}
+    for step in (s for segment in segments for s in _functions(segment)):
+        if isinstance(step, Kernel):
+            texts[step] = _print_kernel(step, symbols, strided, module)
+        elif step.failure is not None:
+            symbols.check(step)  # numbers of checks are in the order of the program
     slots, dynamic = arrange(texts.values(), symbols, resident, _other_slots(segments, resident))
     place = {slot: k for k, slot in enumerate(slots, start=1)}
     printer = _Printer(partial(Steps, symbols, resident, place, data_offset, texts))
@@ -68,12 +72,15 @@ def print_program(
     return ProgramText("llvm", text, tuple(slots), dynamic, tuple(symbols.constants), tuple(symbols.checks))
 
 
-def _functions(segment: Segment) -> Iterator[Kernel]:
+def _functions(segment: Segment) -> Iterator[Kernel | RoutineCall]:
+    """What is printed for the segment, and the calls that may fail."""
     for step in segment.steps:
         if isinstance(step, Region):
             for inner in step.steps:
                 yield from inner.functions
-        elif isinstance(step, Kernel):
+                if isinstance(inner.single, RoutineCall):
+                    yield inner.single
+        elif isinstance(step, (Kernel, RoutineCall)):
             yield step
 
 
@@ -108,9 +115,7 @@ def _other_slots(segments: Sequence[Segment], resident: set[Buffer]) -> Iterator
                 yield from (("workspace",), ("temp", buffer))
             for step in region.steps:
                 if not isinstance(step, Ranged):
-                    yield from (
-                        ("size", n) for n in (step.per, step.out_step, step.left_step, step.right_step)
-                    )
+                    yield from (("size", n) for n in step.numbers)
 
 
 def _slots_of_routine(call: RoutineCall, resident: set[Buffer]) -> Iterator[Slot]:
@@ -265,8 +270,8 @@ class _Printer:
             before = body.binary("mul", "%from", body.integer(("row", buffer)))
             body.places[buffer] = body.moved(body.places[buffer], body.binary("sub", "0", before))
         for number, step in enumerate(region.steps):
-            if isinstance(step, RangedProduct):
-                self.multiply(body, step)
+            if not isinstance(step, Ranged):
+                self.call(body, step)
                 continue
             more = {"low": "i64 %from", "high": "i64 %to", **partials.get(step, {})}
             if step.slots:
@@ -274,21 +279,35 @@ class _Printer:
             body.call_kernel(step.part, more)
         body.places = outside
 
-    def multiply(self, body: Steps, step: RangedProduct) -> None:
-        product, item = step.product, step.product.out.dtype.itemsize
-
-        def place(buffer: Buffer, by: int) -> str:
-            if not by:
-                return body.address(buffer)
-            elements = body.binary("mul", "%from", body.integer(("size", by)))
-            return body.moved(body.address(buffer), body.binary("mul", elements, str(item)))
-
-        places = (
-            place(product.out, step.out_step),
-            place(product.left.buffer, step.left_step),
-            place(product.right.buffer, step.right_step),
-        )
+    def call(self, body: Steps, step: RangedProduct | RangedBatch) -> None:
+        """A matrix product or routine on the iterations from `%from` to `%to`."""
         count = body.binary("mul", body.binary("sub", "%to", "%from"), body.integer(("size", step.per)))
+        if isinstance(step, RangedProduct):
+            self.multiply(body, step, count)
+            return
+        single = step.single
+        places = [self.place(body, b, by) for b, by in zip(single.touched, step.steps)]
+        if isinstance(single, RoutineCall):
+            body.call_routine(single, places, count)
+        else:
+            left, right, out = places
+            m, n, k = (body.integer(("size", x)) for x in (single.m, single.n, single.k))
+            body.call_product(single, (out, left, right), m, n, k, batches=count)
+
+    def place(self, body: Steps, buffer: Buffer, by: int) -> str:
+        """Where the range starts in an array, whose iterations are `by` elements apart."""
+        if not by:
+            return body.address(buffer)
+        elements = body.binary("mul", "%from", body.integer(("size", by)))
+        return body.moved(body.address(buffer), body.binary("mul", elements, str(buffer.dtype.itemsize)))
+
+    def multiply(self, body: Steps, step: RangedProduct, count: str) -> None:
+        product = step.product
+        places = (
+            self.place(body, product.out, step.out_step),
+            self.place(body, product.left.buffer, step.left_step),
+            self.place(body, product.right.buffer, step.right_step),
+        )
         m, n, k = (body.integer(("size", x)) for x in (product.m, product.n, product.k))
         if step.is_sum:
             body.call_product(product, places, m, n, count, "%adds")

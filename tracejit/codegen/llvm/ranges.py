@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tracejit.codegen.llvm.code import I64, Reg, literal, stored, type_text
 from tracejit.codegen.llvm.memory import Place
-from tracejit.codegen.llvm.reductions import Variable, combined
+from tracejit.codegen.llvm.reductions import Variable, chosen, combined, starts
 from tracejit.codegen.loops import (
     Accumulator,
     FillRows,
@@ -17,14 +19,16 @@ from tracejit.codegen.loops import (
     StartPartial,
     Strip,
     TotalPartial,
-    neutral,
 )
-from tracejit.codegen.ranges import SLOT_BYTES, copy_name
+from tracejit.codegen.ranges import SLOT_BYTES, copy_name, slots_of
 
 if TYPE_CHECKING:
     from tracejit.codegen.llvm.kernel import KernelPrinter
 
 LOW, HIGH, BLOCK, STRANDS = (Reg(f"%{name}", I64) for name in ("low", "high", "block", "strands"))
+
+
+Parts = dict[str, Reg]  # of a reduction: its value; of argmax also the place
 
 
 class Ranges:
@@ -77,13 +81,19 @@ class Ranges:
     # --- partial results ------------------------------------------------------------------------------------
 
     def start_partial(self, s: StartPartial) -> None:
-        start = literal(neutral(s.accumulator.reducer, s.accumulator.dtype), s.accumulator.dtype)
-        self._put(self._slot(literal(s.slot, I64)), start)
+        for k, start in enumerate(starts(s.accumulator).values()):
+            self._put(self._slot(literal(s.slot + k, I64)), start)
 
     def merge_partial(self, s: MergePartial) -> None:
-        place = self._slot(literal(s.slot, I64))
-        found = self.printer.variables[s.accumulator].result(self.code)
-        self._put(place, combined(self.code, s.accumulator.reducer, self._get(place, s.accumulator), found))
+        found = self.printer.variables[s.accumulator]
+        places = [self._slot(literal(s.slot + k, I64)) for k in range(slots_of(s.accumulator))]
+        new = {"value": found.result(self.code)}
+        if len(places) > 1:
+            assert isinstance(found, Variable), "no rows run in blocks where places are looked for"
+            new = found.all(self.code)
+        merged = self._joined(s.accumulator, self._get_all(places, s.accumulator), new)
+        for place, value in zip(places, merged.values()):
+            self._put(place, value)
 
     def total_partial(self, s: TotalPartial) -> None:
         total = Variable(self.printer, s.accumulator, 0, across=False)
@@ -91,21 +101,33 @@ class Ranges:
 
         def strand(number: Reg) -> None:
             at = self.code.binary("mul", number, literal(s.stride, I64))
-            place = self._slot(self.code.binary("add", at, literal(s.slot, I64)))
-            old, new = total.get(self.code, "value"), self._get(place, s.accumulator)
-            total.set(self.code, "value", combined(self.code, s.accumulator.reducer, old, new))
+            slots = range(s.slot, s.slot + slots_of(s.accumulator))
+            places = [self._slot(self.code.binary("add", at, literal(slot, I64))) for slot in slots]
+            new = self._get_all(places, s.accumulator)
+            for name, value in self._joined(s.accumulator, total.all(self.code), new).items():
+                total.set(self.code, name, value)
 
         self.code.counted_loop(literal(0, I64), STRANDS, 1, strand)
         self.printer.variables[s.accumulator] = total
+
+    def _joined(self, accumulator: Accumulator, old: Parts, new: Parts) -> Parts:
+        """The reduction of what comes first and what comes behind it."""
+        if len(old) > 1:
+            return chosen(self.code, accumulator.reducer, old, new)
+        return {"value": combined(self.code, accumulator.reducer, old["value"], new["value"])}
 
     def _slot(self, number: Reg) -> Reg:
         rhs = f"getelementptr [{SLOT_BYTES} x i8], ptr %partials, i64 {number.text}"
         return self.code.pure(rhs, I64, 0, number.region)
 
-    def _get(self, place: Reg, accumulator: Accumulator) -> Reg:
-        dtype = stored(accumulator.dtype)
-        found = self.code.effect(f"load {type_text(dtype)}, ptr {place.text}, align {SLOT_BYTES}", dtype)
-        return self.code.from_memory(found, accumulator.dtype)
+    def _get_all(self, places: Sequence[Reg], accumulator: Accumulator) -> Parts:
+        items = zip(starts(accumulator).items(), places)
+        return {name: self._get(place, start.dtype) for (name, start), place in items}
+
+    def _get(self, place: Reg, dtype: np.dtype[Any]) -> Reg:
+        kind = stored(dtype)
+        found = self.code.effect(f"load {type_text(kind)}, ptr {place.text}, align {SLOT_BYTES}", kind)
+        return self.code.from_memory(found, dtype)
 
     def _put(self, place: Reg, value: Reg) -> None:
         value = self.code.to_memory(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +47,33 @@ def reduced(code: Code, reducer: str, value: Reg, start: Reg) -> Reg:
     return code.reduce(("s" if dtype.kind == "i" else "u") + reducer, value)
 
 
+def starts(accumulator: Accumulator) -> dict[str, Reg]:
+    """What a reduction consists of, as it is before the first element."""
+    reducer, dtype = accumulator.reducer, accumulator.dtype
+    found = {"value": literal(neutral(reducer, dtype), dtype)}
+    if reducer.startswith("arg"):
+        found |= {"at": literal(0, I64), "first": literal(True, BOOL)}
+    return found
+
+
+def chosen(code: Code, reducer: str, old: Mapping[str, Reg], new: Mapping[str, Reg]) -> dict[str, Reg]:
+    """One step of argmax or argmin on values with their places, `new` being behind `old`.
+
+    The first of the largest; a nan is larger than every number. `first`: there is none yet.
+    """
+    a, b = old["value"], new["value"]
+    better = code.compare(predicate("gt" if reducer == "argmax" else "lt", b.dtype), b, a)
+    if b.dtype.kind == "f":
+        better = code.binary("or", better, code.compare("uno", b, b))
+        better = code.binary("and", better, code.compare("ord", a, a))
+    better = code.binary("or", old["first"], better)
+    if not new["first"].is_literal:
+        better = code.binary("and", better, code.binary("xor", new["first"], literal(True, BOOL)))
+    kept = {name: code.select(better, new[name], old[name]) for name in ("value", "at")}
+    is_first = new["first"] if new["first"].is_literal else code.binary("and", old["first"], new["first"])
+    return {**kept, "first": is_first}
+
+
 class Variable:
     """What a reduction runs in: memory of the function that LLVM turns into registers.
 
@@ -61,16 +89,11 @@ class Variable:
         self.region = len(printer.code.regions) - 1
         # A maximum over floats is one instruction where nans are looked for apart.
         self.watches_nan = across and self.reducer in ("max", "min") and self.dtype.kind == "f"
-        start = neutral(self.reducer, self.dtype)
-        self.parts: dict[str, tuple[str, Reg]] = {"value": self._part(printer.code, start, self.dtype)}
-        if self.watches_nan:
-            self.parts["nan"] = self._part(printer.code, False, BOOL)
-        if self.reducer.startswith("arg"):
-            self.parts["at"] = self._part(printer.code, 0, I64)
-            self.parts["first"] = self._part(printer.code, True, BOOL)
+        found = {**starts(accumulator), **({"nan": literal(False, BOOL)} if self.watches_nan else {})}
+        self.parts = {name: self._part(printer.code, start) for name, start in found.items()}
 
-    def _part(self, code: Code, start: Any, dtype: np.dtype[Any]) -> tuple[str, Reg]:
-        first = code.splat(literal(start, dtype), self.lanes)
+    def _part(self, code: Code, start: Reg) -> tuple[str, Reg]:
+        first = code.splat(start, self.lanes)
         return code.alloca(first.type), first
 
     def reset(self, code: Code) -> None:
@@ -109,16 +132,13 @@ class Variable:
         self.set(code, "value", code.select(mask, new, old) if mask is not None else new)
 
     def _add_position(self, code: Code, value: Reg, position: Reg) -> None:
-        """The first of the largest; a nan is larger than every number."""
-        old, first = self.get(code, "value"), self.get(code, "first")
-        better = code.compare(predicate("gt" if self.reducer == "argmax" else "lt", self.dtype), value, old)
-        if self.dtype.kind == "f":
-            better = code.binary("or", better, code.compare("uno", value, value))
-            better = code.binary("and", better, code.compare("ord", old, old))
-        better = code.binary("or", first, better)
-        self.set(code, "value", code.select(better, value, old))
-        self.set(code, "at", code.select(better, position, self.get(code, "at")))
-        self.set(code, "first", literal(False, BOOL))
+        found = {"value": value, "at": position, "first": literal(False, BOOL)}
+        for name, new in chosen(code, self.reducer, self.all(code), found).items():
+            self.set(code, name, new)
+
+    def all(self, code: Code) -> dict[str, Reg]:
+        """What the variable holds, by the names of its parts."""
+        return {name: self.get(code, name) for name in self.parts}
 
     def result(self, code: Code) -> Reg:
         """The reduction's value, where the loops that feed it are done."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -66,8 +66,12 @@ class Steps:
         n: str,
         k: str,
         adds: str = "false",
+        batches: str | None = None,
     ) -> None:
-        """Matrices of these sizes, in arrays at these places; `adds`: to what is there."""
+        """Matrices of these sizes, in arrays at these places; `adds`: to what is there.
+
+        batches: how many, if not all that there are
+        """
         out, *sides = places
         arguments = [f"ptr {out}"]
         for side, place in zip((product.left, product.right), sides):
@@ -75,13 +79,17 @@ class Steps:
             arguments.append(f"ptr {self.new(f'getelementptr i8, ptr {place}, i64 {offset}')}")
         arguments += [f"i64 {int(side.is_turned)}" for side in (product.left, product.right)]
         arguments += [f"i64 {x}" for x in (m, n, k)]
-        arguments += [f"i64 {self.integer(('size', x))}" for x in product.sizes[3:]]
+        *leading, all_batches = [self.integer(("size", x)) for x in product.sizes[3:6]]
+        arguments += [f"i64 {x}" for x in (*leading, batches or all_batches)]
+        arguments += [f"i64 {self.integer(('size', x))}" for x in product.sizes[6:]]
         arguments += [f"double {self.number(product.scale)}", f"i1 {adds}"]
         self.put(f"call void @{function_name(product)}({', '.join(arguments)})")
 
-    def call_routine(self, call: RoutineCall) -> None:
-        arguments = [f"ptr {self.address(buffer)}" for buffer in call.touched]
-        arguments += [f"i64 {self.integer(('size', n))}" for n in call.sizes]
+    def call_routine(self, call: RoutineCall, places: Sequence[str] = (), batches: str | None = None) -> None:
+        """All matrices; or `batches` of them, in arrays at these places."""
+        arguments = [f"ptr {x}" for x in places or map(self.address, call.touched)]
+        sizes = [self.integer(("size", n)) for n in call.sizes]
+        arguments += [f"i64 {n}" for n in (batches or sizes[0], *sizes[1:])]
         if call.failure is not None:
             arguments += [f"ptr {self.data_of(('status',))}", f"i64 {self.symbols.check(call)}"]
         self.put(f"call void @{routines.function_name(call)}({', '.join(arguments)})")
