@@ -19,7 +19,7 @@ from tracejit.api.record import record_call
 from tracejit.comparison import take_turns
 from tracejit.compile import run_stages
 from tracejit.config import AUTO, Choices, Config
-from tracejit.runtime import tuned
+from tracejit.runtime import blas, tuned
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TRACEJIT_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(tuned, "_found", {})
     return tmp_path
+
+
+def executable_of(function: Any) -> Any:
+    """What calls of the function run."""
+    ((program,),) = function._programs.table.values()
+    return program.run
 
 
 def layer(x: Any, w: Any) -> Any:
@@ -68,6 +74,64 @@ def test_the_winner_serves_later_calls(products: str, monkeypatch: pytest.Monkey
     np.testing.assert_allclose(value, expected[0], rtol=1e-12)
     for grad, wanted in zip(grads, expected[1], strict=True):
         np.testing.assert_allclose(grad, wanted, rtol=1e-12)
+
+
+def network(x: Any, w: Any) -> Any:
+    return np.sum(np.tanh(np.tanh(x @ w) @ w))
+
+
+LARGE = np.ones((3000, 64)) / 9, np.ones((64, 64)) / 9
+WAYS = [
+    *[Choices(tile=word) for word in ("none", "short", "long")],
+    *[Choices(threads=word) for word in ("half", "one")],
+    Choices(fuse="never"),
+]
+
+
+def workers_of(executable: Any) -> int:
+    return max(region.workers for region in executable.program.regions.values())
+
+
+@pytest.mark.skipif(not blas.is_available(), reason="needs SciPy's BLAS")
+@pytest.mark.parametrize("winner", WAYS, ids=str)
+def test_tiles_threads_and_no_fusion_can_win_and_are_remembered(
+    winner: Choices, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = tj.grad_jit(network, argnums=1, threads=4)
+    expected = loss(*LARGE)
+    assert executable_of(loss).config.choices == AUTO
+    let_win(winner, monkeypatch)
+    monkeypatch.setattr(tuning, "CLOSE", 100.0)
+    monkeypatch.setattr(tuning, "MOST_TIMED", 100)
+    found = tj.autotune(loss, seconds=0.001)(*LARGE)
+    assert found.winner == winner
+    value, grad = loss(*LARGE)
+    np.testing.assert_allclose(value, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(grad, expected[1], rtol=1e-9)
+    assert executable_of(loss).config.choices == winner
+    assert 1 < workers_of(executable_of(loss)) <= 4 or winner.threads == "one"
+    assert workers_of(executable_of(loss)) <= {"auto": 4, "half": 2, "one": 1}[winner.threads]
+    graph = record_call(loss, LARGE, {}).graph
+    for threads in (None, 1):
+        later = run_stages(graph, config=Config(cache_dir=folder), threads=threads).executable
+        assert later.config.choices == winner and (threads != 1 or workers_of(later) == 1)
+    kept = json.loads((folder / f"{tuned.tuning_key(graph)}.tuned").read_text())
+    assert Choices(**kept["choices"]) == winner
+
+
+@pytest.mark.skipif(not blas.is_available(), reason="needs SciPy's BLAS")
+def test_the_number_of_threads_changes_no_bit(folder: Path) -> None:
+    graph = record_call(tj.grad_jit(network, argnums=1), LARGE, {}).graph
+    found = {
+        tuple(x.tobytes() for x in run_stages(graph, threads=4, choices=choices).executable(LARGE))
+        for choices in (AUTO, Choices(threads="half"), Choices(threads="one"))
+    }
+    assert len(found) == 1
+
+
+def test_calls_that_are_not_cut_are_offered_no_numbers_of_threads() -> None:
+    found = tuning.alternatives(record_call(tj.jit(layer), ARGUMENTS, {}), Config(cache_dir=None))
+    assert all(choices.threads == "auto" for choices in found)
 
 
 def test_the_report_is_a_table_that_says_what_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,8 +214,11 @@ def test_a_file_of_another_form_is_as_if_it_were_not_there(text: str, folder: Pa
 LATER = """
 import numpy as np
 import tracejit as tj
-from tests.test_tuning import ARGUMENTS, layer
-print(tj.inspect(layer)(*ARGUMENTS).library_calls)
+from tests.test_tuning import ARGUMENTS, executable_of, layer
+function = tj.jit(layer)
+function(*ARGUMENTS)
+executable = executable_of(function)
+print(len(executable.program.library_calls), executable.config.choices.fuse)
 """
 
 
@@ -165,6 +232,8 @@ def test_a_later_process_uses_it_too(folder: Path) -> None:
         return ran.stdout.strip()
 
     tuned.remember(graph, config, Choices(products="library"))
-    assert calls() == "1"
+    assert calls() == "1 auto"
     tuned.remember(graph, config, Choices(products="loop"))
-    assert calls() == "0"
+    assert calls() == "0 auto"
+    tuned.remember(graph, config, Choices(tile="short", threads="one", fuse="never"))
+    assert calls() == "1 never"

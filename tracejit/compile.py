@@ -60,6 +60,7 @@ def run_stages(
     if choices is None and config.fuse and config.choices == AUTO:
         choices = recall(graph, config)
     config = replace(config, choices=choices or config.choices)
+    config = replace(config, fuse=config.fuse and config.choices.fuse == "auto")
     times = [time.perf_counter()]
     # Unfused, every intermediate array exists once: views must not be pushed into repeated work.
     optimized = optimize(graph, choices=config.choices) if config.fuse else simplify_graph(graph)
@@ -77,14 +78,18 @@ def choose(schedule: Schedule, config: Config) -> Execution:
     is_native = config.printer == "llvm"
     primitives = {e.primitive for e in schedule.graph.eqns}
     multiplies = any(p.kind is Kind.CONTRACTION or p.routine is not None for p in primitives)
+    allowed = config.threads or most_threads()
+    choices = config.choices
+    tile = config.tile if config.tile is not None else 0 if choices.tile == "none" else None
     return Execution(
         products=is_native and multiplies and blas.is_available(),
         ranges=is_native,
-        join=config.fuse and config.tile != 0,
+        join=config.fuse and tile != 0,
         literal_limit=config.literal_limit,
         threads=config.threads,
-        most_threads=config.threads or most_threads(),
-        tile=config.tile or None,
+        most_threads={"auto": allowed, "half": max(1, allowed // 2), "one": 1}[choices.threads],
+        tile=tile or None,
+        tile_scale={"short": 0.25, "long": 4.0}.get(choices.tile, 1.0),
     )
 
 

@@ -12,9 +12,12 @@ from typing import Any, Literal
 from tracejit.errors import ArgumentError
 
 
-def _one_of(*words: str) -> Any:
-    """A choice: its words, the first of which is the default and leaves it to the cost table."""
-    return field(default=words[0], metadata={"words": words})
+def _one_of(*words: str, changes: Literal["nests", "running"] = "nests") -> Any:
+    """A choice: its words, the first of which is the default and leaves it to the cost table.
+
+    changes: the loop nests, or how they are run, which has settings of its own in the environment
+    """
+    return field(default=words[0], metadata={"words": words, "changes": changes})
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,18 @@ class Choices:
     """A computed array that is read at several offsets, as by a stencil's gradient: computed again by each
     reader, kept in a ring of its latest rows, or stored."""
 
+    tile: Literal["auto", "none", "short", "long"] = _one_of(
+        "auto", "none", "short", "long", changes="running"
+    )
+    """Rows that go through the steps of a region together: a quarter of the table's number, or four times as
+    many; or every step by itself. `TRACEJIT_TILE` goes before it."""
+
+    threads: Literal["auto", "half", "one"] = _one_of("auto", "half", "one", changes="running")
+    """How many of the threads that a call may use are used. Results are the same bits."""
+
+    fuse: Literal["auto", "never"] = _one_of("auto", "never", changes="running")
+    """Equations as kernels that are fused, or each as a kernel of its own."""
+
     def __post_init__(self) -> None:
         for name in self.names():
             if getattr(self, name) not in self.words(name):
@@ -55,6 +70,15 @@ class Choices:
     def names(cls) -> tuple[str, ...]:
         """What can be chosen."""
         return tuple(f.name for f in fields(cls))
+
+    @classmethod
+    def changing(cls, what: Literal["nests", "running"]) -> tuple[str, ...]:
+        """Those of `names()` that change the loop nests, or how they are run.
+
+        >>> Choices.changing("running")
+        ('tile', 'threads', 'fuse')
+        """
+        return tuple(f.name for f in fields(cls) if f.metadata["changes"] == what)
 
     @classmethod
     def words(cls, name: str) -> tuple[str, ...]:
@@ -117,8 +141,8 @@ class Config:
         """The defaults, changed by `TRACEJIT_CACHE_DIR` (empty: memory only), `TRACEJIT_CACHE_LIMIT` (bytes)
         `TRACEJIT_FUSE` (0 runs every function unfused), `TRACEJIT_PRINTER` ("numba" compiles the readable
         source), `TRACEJIT_ENTRY` ("python" serves every call by Python), `TRACEJIT_TILE` (rows that run
-        through several steps together; 0: none), and a variable for each of `Choices`. `TRACEJIT_THREADS` is
-        read by `threads_of_environment`.
+        through several steps together; 0: none), and a variable for each of `Choices` that changes nests.
+        `TRACEJIT_THREADS` is read by `threads_of_environment`.
 
         >>> Config.from_environment({"TRACEJIT_CACHE_DIR": "", "TRACEJIT_FUSE": "0"}).fuse
         False
@@ -133,7 +157,10 @@ class Config:
             entry=_choice(variables, "TRACEJIT_ENTRY", "native", "python"),
             tile=_count(variables, "TRACEJIT_TILE", 0),
             choices=Choices(
-                **{n: _choice(variables, f"TRACEJIT_{n.upper()}", *Choices.words(n)) for n in Choices.names()}
+                **{
+                    name: _choice(variables, f"TRACEJIT_{name.upper()}", *Choices.words(name))
+                    for name in Choices.changing("nests")
+                }
             ),
         )
 

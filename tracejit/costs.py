@@ -75,6 +75,7 @@ class Costs:
     masked: a vector with idle lanes, in whole ones
     joined: the lanes of a sum added up
     apart: a multiplication and addition whose operands lie apart, in ones of operands side by side
+    wake: giving the strands of a region to several threads, and waiting for the last one
     copied: a byte of an array that is filled and added for the sake of another strand
     """
 
@@ -99,6 +100,7 @@ class Costs:
     masked: float = 4.0
     joined: float = 0.6
     apart: float = 3.0
+    wake: float = 4000.0
     copied: float = 0.3
 
     def arithmetic(self, cost: int, itemsize: int = WORD) -> float:

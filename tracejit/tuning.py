@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from tracejit.progress import Progress
 if TYPE_CHECKING:
     from tracejit.compile import Stages
 
-MOST_BUILT = 32  # programs that are estimated
+MOST_BUILT = 32  # combinations of choices that change loop nests
 MOST_TIMED = 8  # of these, programs that are compiled and run
 
 
@@ -138,34 +138,60 @@ def most_promising(built: Mapping[Choices, float]) -> list[Choices]:
 
 
 def alternatives(record: Record, config: Config) -> dict[Choices, float]:
-    """Choices that lead to different programs, with the estimated nanoseconds of these."""
-    from tracejit.codegen.estimate import program_ns
-    from tracejit.compile import run_stages
+    """Choices that lead to different programs, with the estimated nanoseconds of these.
 
-    layout = _layout(record.arrays)
-    found: dict[Choices, float] = {}
-    texts: set[str] = set()
-
-    def build(choices: Choices) -> bool:
-        stages = run_stages(record.graph, record.fuse, config, choices=choices)
-        text = _text(stages, layout)
-        is_new = text not in texts
-        if is_new:
-            texts.add(text)
-            found[choices] = program_ns(stages.program, config.literal_limit)
-        return is_new
-
+    Choices that change loop nests are combined first; the table's own nests and the best ones are then run in
+    all ways.
+    """
+    build = _Builder(record, config)
     build(AUTO)
-    useful = {
-        name: [w for w in Choices.words(name)[1:] if build(replace(AUTO, **{name: w}))]
-        for name in Choices.names()
-    }
-    several = itertools.product(*[(Choices.words(name)[0], *words) for name, words in useful.items()])
-    for words in itertools.islice(several, MOST_BUILT):
-        choices = replace(AUTO, **dict(zip(useful, words, strict=True)))
-        if choices not in found:
-            build(choices)
+    several = _combined(AUTO, Choices.changing("nests"), build)
+    for choices in itertools.islice(several, MOST_BUILT):
+        build(choices)
+    found = build.found
+    if record.fuse and config.fuse:
+        for start in dict.fromkeys((AUTO, min(found, key=lambda c: found[c]))):
+            for choices in _combined(start, Choices.changing("running"), build):
+                build(choices)
     return found
+
+
+def _combined(start: Choices, names: Sequence[str], build: _Builder) -> Iterator[Choices]:
+    """`start` with every combination of those words of some choices that make a difference by themselves."""
+    useful = {
+        name: [w for w in Choices.words(name)[1:] if build(replace(start, **{name: w}))] for name in names
+    }
+    for words in itertools.product(*[(Choices.words(name)[0], *words) for name, words in useful.items()]):
+        yield replace(start, **dict(zip(useful, words, strict=True)))
+
+
+class _Builder:
+    """Builds the program of some choices; `found` has those that led to a new one, with their estimates."""
+
+    def __init__(self, record: Record, config: Config) -> None:
+        self.record = record
+        self.config = config
+        self.layout = _layout(record.arrays)
+        self.found: dict[Choices, float] = {}
+        self.texts: set[str] = set()
+
+    def __call__(self, choices: Choices) -> bool:
+        """Is it a program that there has not been yet?"""
+        from tracejit.codegen.estimate import program_ns
+        from tracejit.compile import run_stages
+        from tracejit.runtime.threads import most_threads
+
+        if choices in self.found:
+            return False
+        record, config = self.record, self.config
+        stages = run_stages(record.graph, record.fuse, config, record.threads, choices)
+        text = _text(stages, self.layout)
+        is_new = text not in self.texts
+        if is_new:
+            self.texts.add(text)
+            threads = record.threads or config.threads or most_threads()
+            self.found[choices] = program_ns(stages.program, config.literal_limit, threads)
+        return is_new
 
 
 def _layout(arrays: Sequence[Any]) -> tuple[int, ...]:
@@ -175,8 +201,9 @@ def _layout(arrays: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _text(stages: Stages, layout: tuple[int, ...]) -> str:
-    """What tells programs apart: their code, and what runs between its parts."""
+    """What tells programs apart: their code, what runs between its parts, and how regions are cut."""
     from tracejit.schedule.steps import LibraryStep
 
     calls = [step.eqn.primitive.name for step in stages.schedule.steps if isinstance(step, LibraryStep)]
-    return f"{stages.executable.print(layout, stages.executable.config.printer).text}\n{calls}"
+    regions = [(r.strands, r.tile, r.workers) for r in stages.program.regions.values()]
+    return f"{stages.executable.print(layout, stages.executable.config.printer).text}\n{calls}\n{regions}"

@@ -1,7 +1,7 @@
 """What a program costs by the table of `costs.py`: enters loop nests and library calls, leaves nanoseconds.
 
 Where `schedule/cost.py` prices an answer before there is a kernel, this looks at what came of all answers.
-Times are those of one thread, and good for comparing programs of one graph.
+Times are good for comparing programs of one graph, and ways to run one.
 """
 
 from __future__ import annotations
@@ -11,27 +11,64 @@ from collections.abc import Sequence
 
 from tracejit.codegen.llvm.module import Module
 from tracejit.codegen.llvm.vectors import Planner, plan_vectors
-from tracejit.codegen.loops import Compute, Kernel, Loop, Reset, Stage, Statement, Strip
-from tracejit.codegen.program import Program, nbytes
+from tracejit.codegen.loops import Buffer, Compute, Kernel, Loop, Reset, Stage, Statement, Strip
+from tracejit.codegen.program import Call, LibraryCall, Program, nbytes
+from tracejit.codegen.ranges import Ranged
+from tracejit.codegen.regions import Region
 from tracejit.costs import COSTS, CROSSING_COST, LANES, LOOP_COST, REDUCTION_COST
 from tracejit.ir import Eqn, Kind
 from tracejit.ops.contraction import free_axes
-from tracejit.schedule.steps import LibraryStep
 
 
-def program_ns(program: Program, literal_limit: int) -> float:
-    """One run: every kernel and every library call."""
-    calls = [s.eqn for s in program.schedule.steps if isinstance(s, LibraryStep)]
-    kernels = sum(kernel_ns(kernel, literal_limit) for kernel in program.kernels)
-    return kernels + sum(map(library_ns, calls))
+def program_ns(program: Program, literal_limit: int, threads: int = 1) -> float:
+    """One run on so many threads: every kernel and every library call."""
+    total = 0.0
+    for call in program.calls:
+        steps = [call] if isinstance(call, LibraryCall) else call.steps
+        total += sum([_step_ns(step, literal_limit, threads) for step in steps])
+    return total
 
 
-def kernel_ns(kernel: Kernel, literal_limit: int) -> float:
-    """A kernel with its launch; each array comes once from where all of them fit, then from nearby."""
+def _step_ns(step: Region | Kernel | Call | LibraryCall, literal_limit: int, threads: int) -> float:
+    if isinstance(step, Kernel):
+        return kernel_ns(step, literal_limit)
+    if not isinstance(step, Region):
+        return library_ns(step.eqn)
+    workers = min(threads, step.workers)
+    shared = divided = 0.0
+    for inner in step.steps:
+        if isinstance(inner, Ranged):
+            far = _far_ns(inner.kernel, step)
+            near = kernel_ns(inner.kernel, literal_limit, step) - far
+        else:
+            far, near = 0.0, library_ns(inner.single.eqn)
+        shared, divided = shared + far, divided + near
+    return shared + divided / workers + (COSTS.wake if workers > 1 else 0.0)
+
+
+def kernel_ns(kernel: Kernel, literal_limit: int, region: Region | None = None) -> float:
+    """A kernel with its launch; each array comes once from where all of them fit, then from nearby.
+
+    region: the one that it is a step of, whose tiles stay in a cache
+    """
     walk = _Walk(kernel, Module().lanes_of(kernel), literal_limit)
-    touched = sum(map(nbytes, kernel.buffers))
-    moved = sum(nbytes(b) for b in kernel.buffers if b.var is not None) * COSTS.byte(touched)
+    _, moved = _moved(kernel, region)
     return COSTS.kernel + moved + LANES * COSTS.addition * walk.body(kernel.body, None)
+
+
+def _moved(kernel: Kernel, region: Region | None) -> tuple[float, float]:
+    """The price of a byte of the arrays that are whole, and of the way of all."""
+    tiles = set(region.tiles) if region is not None and region.tile < region.extent else set[Buffer]()
+    price = COSTS.byte(sum(nbytes(b) for b in kernel.buffers if b not in tiles))
+    near = COSTS.byte(region.area_bytes) if region is not None else price
+    arrays = [b for b in kernel.buffers if b.var is not None]
+    return price, sum(nbytes(b) * (near if b in tiles else price) for b in arrays)
+
+
+def _far_ns(kernel: Kernel, region: Region) -> float:
+    """The part of its time that threads share: what comes from memory, which has one road."""
+    price, moved = _moved(kernel, region)
+    return moved if price == COSTS.levels[-1][1] else 0.0
 
 
 def library_ns(eqn: Eqn) -> float:

@@ -171,7 +171,8 @@ class Execution:
     products: matrix products are calls in native code, where arrays lie as these need it; else NumPy's
     ranges: outermost loops run range by range; join: several steps do so together
     threads: that may run strands at a time, None: as many as the process allows when it is called;
-    most_threads: for which memory is planned; tile: rows of a range, None to choose them
+    most_threads: that are used, and for which memory is planned
+    tile: rows of a range, None to choose them, and then `tile_scale` times as many
     """
 
     products: bool = False
@@ -181,6 +182,7 @@ class Execution:
     threads: int | None = 1
     most_threads: int = 1
     tile: int | None = None
+    tile_scale: float = 1.0
 
 
 RangedStep = Ranged | RangedProduct | RangedBatch
@@ -336,11 +338,10 @@ def size_region(region: Region, kept: set[Buffer], execution: Execution) -> None
     _, row_bytes = plan_memory({b: lifetimes[b] for b in region.tiles}, lambda b: nbytes(b) // extent)
     whole = sum(nbytes(s.whole) for s in region.steps if isinstance(s, RangedProduct))
     has_products = any(isinstance(s, RangedProduct) for s in region.steps)
-    region.tile = (
-        min(extent, execution.tile or tile_of(row_bytes, has_products, whole, extent))
-        if len(region.steps) > 1
-        else extent
-    )
+    region.tile = extent
+    if len(region.steps) > 1:
+        rows = tile_of(row_bytes, has_products, whole, extent) * execution.tile_scale
+        region.tile = min(extent, execution.tile or max(int(rows), 1))
     region.blocks = {k: block_of(s) for k, s in enumerate(region.steps) if isinstance(s, Ranged)}
     private = [b for s in region.steps for b in s.private]
     work = sum(s.work for s in region.steps)
