@@ -59,7 +59,7 @@ class MatrixProduct:
     @property
     def batch_steps(self) -> tuple[int, ...]:
         """For each array touched the elements from one matrix to the next."""
-        return self.left.batch, self.right.batch, self.m * self.n
+        return self.left.matrix.batch, self.right.matrix.batch, self.m * self.n
 
     @property
     def sizes(self) -> tuple[int, ...]:
