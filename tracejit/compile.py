@@ -113,7 +113,7 @@ def compile_stages(stages: Stages, arrays: Sequence[Any]) -> Compiled:
     """Print and compile, or find, the kernels that a call with `arrays` runs."""
     layout = tuple(layout_of(np.asarray(x)) for x in arrays)
     times = [time.perf_counter()]
-    executable = stages.executable
+    executable = stages.executable.for_layout(layout) or stages.executable
     text = executable.print(layout, executable.config.printer)
     times.append(time.perf_counter())
     if not stages.program.segments:

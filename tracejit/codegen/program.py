@@ -78,6 +78,7 @@ class Program:
 
     outputs: for each graph output the variable whose array it is (perhaps reshaped)
     offsets: byte offsets of temporaries and scratch rows in the workspace of `workspace` bytes
+    execution: how it was to run
     """
 
     schedule: Schedule
@@ -86,6 +87,7 @@ class Program:
     outputs: tuple[Var, ...]
     offsets: dict[Buffer, int]
     workspace: int
+    execution: Execution
 
     @property
     def segments(self) -> list[Segment]:
@@ -148,7 +150,7 @@ def build_program(schedule: Schedule, execution: Execution | None = None) -> Pro
     kernels = [s for run in made if isinstance(run, list) for s in run if isinstance(s, Kernel)]
     _name_buffers(schedule, buffers, outputs, kernels)
     calls = _in_segments(made, execution)
-    program = Program(schedule, tuple(calls), buffers, outputs, {}, 0)
+    program = Program(schedule, tuple(calls), buffers, outputs, {}, 0, execution)
     lifetimes = _plan_regions(program, execution)
     places = share_places((step for step, _ in _touched(program)), lifetimes)
     offsets, size = plan_memory(lifetimes)

@@ -144,9 +144,10 @@ def make_record(program: Any, leaves: Sequence[Any], order: Sequence[Any], key: 
     arrays = [np.asarray(x) for x in record.arrays(leaves)]
     if isinstance(executable, Executable) and all(map(is_usable, arrays, executable.dtypes)):
         layout = tuple(map(layout_of, arrays))
-        bound = executable.bound_for(layout) if executable.takes(layout) else None
-        if bound is not None and bound.whole is not None:
-            fill_native(record, executable, bound, bound.whole, leaves)
+        packing = executable.for_layout(layout)
+        bound = packing.bound_for(layout) if packing is not None else None
+        if packing is not None and bound is not None and bound.whole is not None:
+            fill_native(record, packing, bound, bound.whole, leaves)
     return record
 
 

@@ -82,6 +82,11 @@ class _Timed(Executable):
         self.is_timed = False
         self.seconds: list[float] = []
 
+    def for_layout(self, layout: Sequence[int]) -> Executable | None:
+        """Itself; what BLAS and LAPACK read is packed before anything is timed."""
+        found = super().for_layout(layout)
+        return found if found is self else None
+
     def run(self, bound: Bound, inputs: list[Any], into: Mapping[int, Any] | None = None) -> list[Any]:
         if self.whole and bound.whole is None:
             self.time(lambda: Executable.run(self, bound, inputs, into))

@@ -17,7 +17,7 @@ import numpy as np
 from tracejit.codegen import llvm, numba_source
 from tracejit.codegen.donation import donate
 from tracejit.codegen.loops import CONTIGUOUS, SCATTERED, Kernel
-from tracejit.codegen.program import LibraryCall, Program, Segment
+from tracejit.codegen.program import LibraryCall, Program, Segment, build_program
 from tracejit.codegen.table import ProgramText
 from tracejit.config import Config
 from tracejit.errors import LinAlgError
@@ -28,6 +28,8 @@ from tracejit.runtime.abi import DATA_OFFSET, cell_address, offsets_hold
 from tracejit.runtime.cache import Origin, get_program
 from tracejit.runtime.native import NativeProgram, register_bytes
 from tracejit.schedule.access import is_virtual
+from tracejit.schedule.fusion import schedule_graph
+from tracejit.schedule.normalize import pack_inputs
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Executable:
         self.shapes = tuple(a.type.shape for a in graph.outputs)
         multiplied = {b for c in program.library_calls for b in c.touched}
         self._multiplied = [program.buffers.get(v) in multiplied for v in program.inputs]
+        self.packing: dict[tuple[int, ...], Executable | None] = {}  # by the inputs that are packed
+        self._donated: list[tuple[int, int]] = []
         self._is_reshaped = any(s != v.type.shape for s, v in zip(self.shapes, program.outputs, strict=True))
         self._address: Callable[[Any], int] | None = id if offsets_hold() else None
 
@@ -78,21 +82,40 @@ class Executable:
         """Run; `into` has contiguous arrays for some outputs, by number, which share memory with no other."""
         inputs: list[Any] = []
         layout: list[int] = []
-        for x, dtype, is_multiplied in zip(arrays, self.dtypes, self._multiplied):
+        for x, dtype in zip(arrays, self.dtypes):
             if type(x) is not np.ndarray or x.dtype is not dtype:
                 x = np.asarray(x, dtype=dtype)
             flags = x.flags
             if flags.c_contiguous and flags.aligned:
                 layout.append(CONTIGUOUS)
             else:
-                x = x.copy(order="C") if is_multiplied else _usable(x)
+                x = _usable(x)
                 layout.append(layout_of(x))
             inputs.append(x)
-        return self.run(self.bound_for(tuple(layout)), inputs, into)
+        executable = self.for_layout(layout)
+        if executable is None:
+            inputs = [x.copy(order="C") if is_it else x for x, is_it in zip(inputs, self._multiplied)]
+            executable, layout = self, [layout_of(x) for x in inputs]
+        return executable.run(executable.bound_for(tuple(layout)), inputs, into)
 
-    def takes(self, layout: Sequence[int]) -> bool:
-        """May inputs lie so? Those of matrix products must be contiguous; a call copies others."""
-        return all(kind == CONTIGUOUS or not is_it for kind, is_it in zip(layout, self._multiplied))
+    def for_layout(self, layout: Sequence[int]) -> Executable | None:
+        """The executable for inputs that lie so: one whose kernels pack those that BLAS and LAPACK read.
+
+        None where that may not write its results where this one does, into the memory of an argument.
+        """
+        numbers = tuple(k for k, kind in enumerate(layout) if kind != CONTIGUOUS and self._multiplied[k])
+        if not numbers:
+            return self
+        if numbers not in self.packing:
+            self.packing[numbers] = self._that_packs(numbers)
+        return self.packing[numbers]
+
+    def _that_packs(self, numbers: Sequence[int]) -> Executable | None:
+        schedule, config = self.program.schedule, self.config
+        graph = pack_inputs(schedule.graph, numbers)
+        program = build_program(schedule_graph(graph, config.fuse, schedule.choices), self.program.execution)
+        executable = Executable(program, config)
+        return executable if executable.donate(self._donated) == self._donated else None
 
     def bound_for(self, layout: tuple[int, ...]) -> Bound:
         """The program bound for inputs that are contiguous or not."""
@@ -225,8 +248,9 @@ class Executable:
 
     def donate(self, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """Those of the (input, output) numbers that `into` may hold the input for; before the first call."""
-        assert not self.bound, "kernels are printed for what may share memory"
-        return donate(self.program, pairs)
+        assert not self.bound and not self.packing, "kernels are printed for what may share memory"
+        self._donated = donate(self.program, pairs)
+        return self._donated
 
     def raiser(self, bound: Bound) -> Callable[[int], None]:
         """What raises the error for the number that a check left."""

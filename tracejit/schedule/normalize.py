@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tracejit.ir import ArrayType, Atom, Const, Eqn, Graph, Kind, Var
 from tracejit.ir.graph import freeze_params
 from tracejit.ops.contraction import free_axes
@@ -51,6 +53,19 @@ def give_products_matrices(graph: Graph) -> Graph:
                         eqn = _in_order(eqn, side, eqns)
         eqns.append(eqn)
     return Graph(graph.inputs, tuple(eqns), graph.outputs, graph.name) if copies else graph
+
+
+def pack_inputs(graph: Graph, numbers: Collection[int]) -> Graph:
+    """Insert a `copy` of each of these inputs in front of what reads it first: rows without gaps."""
+    packed = {graph.inputs[k]: Var(graph.inputs[k].type) for k in numbers}
+    waiting = dict(packed)
+    eqns: list[Eqn] = []
+    for eqn in graph.eqns:
+        for atom in dict.fromkeys(a for a in eqn.inputs if a in waiting):
+            assert isinstance(atom, Var)
+            eqns.append(Eqn(copy_p, (atom,), freeze_params({}), (waiting.pop(atom),)))
+        eqns.append(eqn.with_inputs(packed.get(a, a) if isinstance(a, Var) else a for a in eqn.inputs))
+    return Graph(graph.inputs, tuple(eqns), graph.outputs, graph.name)
 
 
 def _is_spread(atom: Atom, definitions: dict[Var, Eqn]) -> bool:

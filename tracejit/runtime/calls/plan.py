@@ -159,9 +159,11 @@ class _Planner:
 
     def plan(self, given: Given) -> Plan:
         layouts = [_layout_of(x) for x in (*given.leaves, *self.facts.captures)]
-        if not given.is_complete or not self.executable.takes(layouts):
+        executable = self.executable.for_layout(layouts)
+        if not given.is_complete or executable is None:
             raise UnplannedError
-        bound = self.executable.bound_for(tuple(layouts))
+        self.executable = executable
+        bound = executable.bound_for(tuple(layouts))
         if bound.whole is None:
             raise UnplannedError
         header: dict[str, int] = {"nargs": given.count}
