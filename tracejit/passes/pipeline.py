@@ -9,8 +9,8 @@
 5. `embed_sums` takes sums over slices to where their gradients are; `push_views` comes last of those that
    move: views settle on inputs, reductions and calls.
 6. `fold_constants`, `simplify`, `eliminate_common`, `eliminate_dead` clear up what the movers leave;
-   `contract_derivatives` comes before the last two, when sums have found their form, and `scale_products`
-   takes up the factors that are left beside contractions.
+   `factor_sums` and `contract_derivatives` come before the last two, when sums have found their form, and
+   `scale_products` takes up the factors that are left beside contractions.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tracejit.passes.cse import eliminate_common
 from tracejit.passes.dce import eliminate_dead
 from tracejit.passes.embed_sums import embed_sums
 from tracejit.passes.erase_markers import erase_markers
+from tracejit.passes.factor_sums import factor_sums
 from tracejit.passes.fold_constants import FOLDING, fold_constants
 from tracejit.passes.lower_contractions import lower_contractions
 from tracejit.passes.push_views import push_views
@@ -47,6 +48,7 @@ PIPELINE: tuple[Pass, ...] = (
     push_views,
     fold_constants,
     simplify,
+    factor_sums,
     contract_derivatives,
     scale_products,
     eliminate_common,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tracejit.codegen.math import ALIKE
+from tracejit.codegen.math import ALIKE, DERIVATIVES
 from tracejit.errors import InternalError
 from tracejit.runtime import blas
 
@@ -112,9 +112,16 @@ def _target_machine() -> llvm.TargetMachine:
     llvm.initialize_native_asmprinter()
     name, features = _host()
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    reloc = "static" if target.name.startswith("x86") else "default"
+    # Of one program, code and constants lie together, and the linker makes stubs for calls farther away: the
+    # small model. The large one, LLVM's own choice here, puts each constant's address into a register first.
+    is_x86 = target.name.startswith("x86")
     return target.create_target_machine(
-        cpu=name, features=features, opt=OPTIMISATION_LEVEL, reloc=reloc, codemodel="jitdefault", jit=True
+        cpu=name,
+        features=features,
+        opt=OPTIMISATION_LEVEL,
+        reloc="pic" if is_x86 else "default",
+        codemodel="small" if is_x86 else "jitdefault",
+        jit=True,
     )
 
 
@@ -190,7 +197,7 @@ def _tidy(machine: llvm.TargetMachine, module: llvm.ModuleRef) -> None:
     passes.add_sroa_pass()
     passes.add_instruction_combine_pass()
     called = {f.name.split(".")[0] for f in module.functions}
-    if any(len(called & names) > 1 for names in ALIKE):
+    if called & DERIVATIVES or any(len(called & names) > 1 for names in ALIKE):
         # Only then, for it takes a fifth more time: sin(x) and cos(x) reduce x once.
         passes.add_new_gvn_pass()
     passes.add_simplify_cfg_pass()
@@ -261,7 +268,7 @@ def load(record: Record) -> NativeProgram:
     with LOCK:
         if not _jits:
             # Only once a linker exists does LLVM look for symbols in the process.
-            _jits.append(llvm.create_lljit_compiler(_target_machine()))
+            _jits.append(llvm.create_lljit_compiler(_target_machine(), use_jit_link=True))
         _provide(record.symbols)
         library = llvm.JITLibraryBuilder().add_object_img(record.object_code).add_current_process()
         for name in record.symbols:

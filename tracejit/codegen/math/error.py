@@ -166,7 +166,7 @@ def _far_complement(x: Real) -> Real:
     exponent = r - rest_of_square
     low = ((r - exponent) - rest_of_square) + c
     one = 1.0 + exponent
-    tail = polynomial(exponent, EXPONENTIALS[64].exp_tail)
+    tail = polynomial(exponent, EXPONENTIALS[64].expm1_tail)
     tail = tail.fma(exponent * exponent, ((1.0 - one) + exponent) + low)
     t = (x - _SCALED_CENTRE) / (x + _SCALED_CENTRE)
     series = polynomial(t, _SCALED[1:]).fma(t, _SCALED[0])

@@ -14,11 +14,13 @@ from tracejit.codegen.math.real import Bits, Real, format_of, limited, polynomia
 class Exponentials:
     """Polynomials and bounds of one float type.
 
-    exp_tail: (e**r - 1 - r) / r**2 for |r| <= ln(2)/2
+    exp_tail: (e**r - 1 - r) / r**2 for |r| <= ln(2)/2, where the result is near 1
+    expm1_tail: the same with another term, where the result is near r
     ln2_low: what the type's ln(2) lacks
     """
 
     exp_tail: tuple[float, ...]
+    expm1_tail: tuple[float, ...]
     ln2_low: float
     exp_bounds: tuple[float, float]  # beyond them e**x is 0 or inf
     exp2_bounds: tuple[float, float]
@@ -27,6 +29,18 @@ class Exponentials:
 
 _F64 = Exponentials(
     exp_tail=(
+        0.5,
+        0.16666666666666607,
+        0.04166666666661985,
+        0.008333333333385085,
+        0.0013888888920580646,
+        0.00019841269716957147,
+        2.4801516241365223e-05,
+        2.7557418161445697e-06,
+        2.762227423714259e-07,
+        2.5048065884111276e-08,
+    ),
+    expm1_tail=(
         0.5,
         0.1666666666666667,
         0.041666666666666685,
@@ -44,8 +58,10 @@ _F64 = Exponentials(
     exp2_bounds=(-1076.0, 1025.0),
     expm1_least=-40.0,
 )
+_F32_TAIL = (0.5, 0.166666672, 0.041666463, 0.00833328534, 0.00139338232, 0.000199078204)
 _F32 = Exponentials(
-    exp_tail=(0.5, 0.166666672, 0.041666463, 0.00833328534, 0.00139338232, 0.000199078204),
+    exp_tail=_F32_TAIL,
+    expm1_tail=_F32_TAIL,
     ln2_low=-1.904654299957768e-09,
     exp_bounds=(-105.0, 89.0),
     exp2_bounds=(-152.0, 129.0),
@@ -90,7 +106,7 @@ def reduced(x: Real) -> tuple[Real, Real, Real]:
 
 def expm1_tail(r: Real) -> Real:
     """e**r - 1 - r."""
-    return polynomial(r, EXPONENTIALS[r.width].exp_tail) * (r * r)
+    return polynomial(r, EXPONENTIALS[r.width].expm1_tail) * (r * r)
 
 
 def one_plus(r: Real, low: Real | float) -> Real:

@@ -9,28 +9,17 @@ from tracejit.codegen.math.logarithm import log_of_sum
 from tracejit.codegen.math.real import Real, Truth, format_of, limited, polynomial, two_sum
 
 _TANH_BOUND = {64: 22.0, 32: 10.0}  # above it tanh is 1
-_TANH_NEAR = 0.55
+_TANH_NEAR = 0.6
 
-# (tanh(x)/x - 1) / x**2 as a polynomial in x**2, for |x| <= 0.55.
+# 1 - tanh(x)/x = z P(z) / Q(z) with z = x**2, for |x| <= 0.6: the coefficients of P and of Q.
 _TANH = {
     64: (
-        -0.33333333333332277,
-        0.1333333333316342,
-        -0.05396825387346463,
-        0.02186948591184716,
-        -0.008863193651367384,
-        0.003591712755209283,
-        -0.0014531820842962923,
-        0.0005790330619717991,
-        -0.0002101307494806478,
-        5.0901536738405545e-05,
+        (0.33333333333333326, 0.020498088916213093, 0.00019914660093037562),
+        (1.0, 0.4614942667486295, 0.023290384597664526, 0.00020650006758815854),
     ),
     32: (
-        -0.33333316445350647,
-        0.13332544267177582,
-        -0.0538475476205349,
-        0.021050723269581795,
-        -0.006242867559194565,
+        (0.3333333432674408, 0.014768444932997227),
+        (1.0, 0.44430533051490784, 0.01581745035946369),
     ),
 }
 
@@ -44,18 +33,23 @@ def quotient(a: Real, a_low: Real, b: Real, b_low: Real) -> tuple[Real, Real]:
 
 
 def tanh(x: Real) -> Real:
-    """The hyperbolic tangent: an odd polynomial up to 0.55, then 1 - 2 E / (1 + E) with E = e**(-2 |x|)."""
+    """The hyperbolic tangent, a - p / q with one division for both of its forms.
+
+    Up to 0.6 it is x - x**3 P(x**2) / Q(x**2), then 1 - 2 E / (1 + E) with E = e**(-2 |x|).
+    """
     f = format_of(x)
     size = x.absolute()
+    near = size.compare("<", _TANH_NEAR)
     z = size * size
-    near = (z * size).fma(polynomial(z, _TANH[x.width]), size)
+    above, below = (polynomial(z, coefficients) for coefficients in _TANH[x.width])
     bound = _TANH_BOUND[x.width]
     double = -2.0 * x.constant(bound).where(size.compare(">", bound), size)
     k = double.fma(1.0 / math.log(2.0), f.magic) - f.magic
     r = k.fma(-f.ln2[1], k.fma(-f.ln2[0], double))
     e = one_plus(r, -0.0) * power_of_two(k)
-    far = 1.0 - (e + e) / (1.0 + e)
-    return near.where(size.compare("<", _TANH_NEAR), far).copysign(x)
+    above = (z * size * above).where(near, e + e)
+    below = below.where(near, 1.0 + e)
+    return (size.where(near, 1.0) - above / below).copysign(x)
 
 
 def sinh(x: Real) -> Real:

@@ -99,14 +99,16 @@ def log(x: Real) -> Real:
     return log_limits(x, e.fma(f.ln2[0], fraction - (half_square - low)))
 
 
-def log_of_sum(high: Real, low: Real, doublings: Real | float = 0.0) -> Real:
+def log_of_sum(high: Real, low: Real, doublings: Real | None = None) -> Real:
     """log(2**doublings * (high + low)) for normal, positive `high` and a far smaller `low`."""
     f = format_of(high)
     e, m = split(high)
-    e = e + doublings
+    if doublings is not None:
+        e = e + doublings
     fraction = m - 1.0
     half_square, rest = log_parts(fraction)
-    rest = e.fma(f.ln2[1], rest) + low / high
+    # 1 / high is the derivative, which a kernel often has.
+    rest = low.fma(1.0 / high, e.fma(f.ln2[1], rest))
     return e.fma(f.ln2[0], fraction - (half_square - rest))
 
 

@@ -6,6 +6,7 @@ into a table: `tj_parallel`, `tj_await`, `reset`, and the pool's `state`. README
 
 from __future__ import annotations
 
+import re
 from string import Template
 from typing import NamedTuple
 
@@ -41,7 +42,18 @@ def module_text(platform: Platform) -> str:
     names = {name: value for name, value in globals().items() if isinstance(value, int)}
     text = "\n".join([_STATE, _ENTRY, _JOB, _WORKER, _WAITING, _HIRING, _TABLE, _pause_and_mode(platform)])
     values = {**names, "CLOCK": platform.clock, "SET_MASK": platform.set_mask, "UNBLOCK": unblock}
-    return Template(text).substitute(values)
+    return _with_places(Template(text).substitute(values))
+
+
+def _with_places(text: str) -> str:
+    """The text with addresses in the state for its members' names, which aliases cannot have.
+
+    An alias stands for all of the state from its place on, of which the linker finds it to reach too far.
+    """
+    for name in ("created", "task", "context", "tasks", "mode", "spin", "processors", "limit", "claimed"):
+        place = f"getelementptr (i8, ptr @state, i64 {globals()[name.upper()]})"
+        text = re.sub(rf"@{name}\b", place, text)
+    return re.sub(r"@lock\b", "@state", text)
 
 
 def serial_text() -> str:
@@ -53,16 +65,6 @@ def serial_text() -> str:
 
 _STATE = """\
 @state = internal global [$STATE_BYTES x i8] zeroinitializer, align 128
-@lock = internal alias i32, ptr @state
-@created = internal alias i32, getelementptr (i8, ptr @state, i64 $CREATED)
-@task = internal alias ptr, getelementptr (i8, ptr @state, i64 $TASK)
-@context = internal alias ptr, getelementptr (i8, ptr @state, i64 $CONTEXT)
-@tasks = internal alias i64, getelementptr (i8, ptr @state, i64 $TASKS)
-@mode = internal alias i64, getelementptr (i8, ptr @state, i64 $MODE)
-@spin = internal alias i64, getelementptr (i8, ptr @state, i64 $SPIN)
-@processors = internal alias i64, getelementptr (i8, ptr @state, i64 $PROCESSORS)
-@limit = internal alias i64, getelementptr (i8, ptr @state, i64 $LIMIT)
-@claimed = internal alias i64, getelementptr (i8, ptr @state, i64 $CLAIMED)
 
 define internal ptr @slot(i64 %worker) alwaysinline {
   %past = mul i64 %worker, $SLOT_BYTES
