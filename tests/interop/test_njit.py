@@ -12,6 +12,8 @@ import pytest
 
 import tracejit as tj
 from tests.interop.losses import Pair, layouts
+from tracejit.interop.records import BLOCK, Site
+from tracejit.runtime import blocks
 
 ROOT = Path(__file__).parents[2]
 
@@ -354,6 +356,55 @@ def test_workspaces_grow_and_are_used_again(rng: np.random.Generator) -> None:
     for n in (5, 400, 6, 3000):
         x = rng.normal(size=(n, 7))
         agree(inside(x), twice(x))
+
+
+def standardized(x: Any) -> Any:
+    y = x - x.mean(axis=0)
+    return (y / y.std(axis=0)).sum(axis=1)
+
+
+def test_memory_that_compiled_callers_keep_can_be_released(rng: np.random.Generator) -> None:
+    standard = tj.jit(standardized)
+
+    @numba.njit
+    def inside(x: Any) -> Any:
+        return standard(x)
+
+    x = rng.normal(size=(400, 7))
+    expected = standard(x)
+    tj.release_memory()
+    for _ in range(3):
+        agree(inside(x), expected)
+        assert tj.release_memory() > 0
+        assert tj.release_memory() == 0
+
+
+def test_the_word_of_a_site_that_is_gone_is_forgotten() -> None:
+    site = Site()
+    word = site.address + 8 * BLOCK
+    assert word in blocks.WORDS
+    del site
+    assert word not in blocks.WORDS
+
+
+def test_memory_is_released_while_compiled_callers_run(rng: np.random.Generator) -> None:
+    standard = tj.jit(standardized)
+
+    @numba.njit(nogil=True)
+    def inside(x: Any, times: int) -> Any:
+        total = 0.0
+        for _ in range(times):
+            total += standard(x)[0]
+        return total
+
+    x = rng.normal(size=(50, 7))
+    expected = inside(x, 20_000)
+    released = 0
+    with ThreadPoolExecutor(3) as pool:
+        running = [pool.submit(inside, x, 20_000) for _ in range(3)]
+        while not all(f.done() for f in running):
+            released += tj.release_memory()
+    assert released > 0 and all(f.result() == expected for f in running)
 
 
 # --- captured values ----------------------------------------------------------------------------------------

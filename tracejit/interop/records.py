@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.interop.signature import Position
+from tracejit.runtime.blocks import WORDS
 from tracejit.runtime.executable import Bound, Executable, layout_of
 from tracejit.runtime.workspace import KEPT_BYTES as KEPT_BYTES
 
@@ -174,6 +175,7 @@ class Site:
     def __init__(self) -> None:
         self.words = (ctypes.c_int64 * 2)()
         self.address = ctypes.addressof(self.words)
+        WORDS[self.address + 8 * BLOCK] = self.words
         self.records: dict[int, Record] = {}  # by address; all that were ever in the chain
         self.known: dict[tuple[int, ...], Record] = {}
 
@@ -206,7 +208,8 @@ class Site:
             self.known.clear()
             self.words[HEAD] = 0
 
-    def __del__(self, free: Any = _free) -> None:
+    def __del__(self, free: Any = _free, words: Any = WORDS) -> None:
+        words.pop(self.address + 8 * BLOCK, None)
         block, self.words[BLOCK] = self.words[BLOCK], 0
         if block:
             free(block)
