@@ -18,7 +18,7 @@ from tracejit.codegen import numba_source, scalar_library
 from tracejit.codegen.regions import Execution
 from tracejit.codegen.scalar_library import FLOAT_DTYPES, INTEGER_DTYPES, Memory
 from tracejit.runtime import executable
-from tracejit.runtime.abi import DATA_OFFSET, offsets_hold
+from tracejit.runtime.abi import CONTENT, offsets_hold
 
 DTYPES = {**INTEGER_DTYPES, **FLOAT_DTYPES, "bool": "uint8"}
 
@@ -43,7 +43,7 @@ class ArrayObject:
     """The word of an array object that holds where its data is."""
 
     def __init__(self, address: int) -> None:
-        self.array = ctypes.cast(int(address) - DATA_OFFSET, ctypes.py_object).value
+        self.array = ctypes.cast(int(address) - CONTENT, ctypes.py_object).value
 
     def __getitem__(self, index: int) -> Address:
         assert index == 0

@@ -6,7 +6,7 @@ A record is what `records.py` packs: int64 words, at the positions named there.
 from __future__ import annotations
 
 from tracejit.interop import records as at
-from tracejit.runtime.abi import DATA_OFFSET
+from tracejit.runtime.abi import CONTENT
 
 FIND = "tracejit_find"
 RUN = "tracejit_run"
@@ -108,7 +108,7 @@ capture:
   %object = load ptr, ptr %object.at, align 8
   %first = load i64, ptr %first.at, align 8
   %last = load i64, ptr %last.at, align 8
-  %base.at = getelementptr i8, ptr %object, i64 {DATA_OFFSET}
+  %base.at = getelementptr i8, ptr %object, i64 {CONTENT}
   %base = load i64, ptr %base.at, align 8
   %c.from = add i64 %base, %first
   %c.to = add i64 %base, %last
@@ -186,7 +186,7 @@ picked:
   %where = load i64, ptr %where.at, align 8
   %what = load i64, ptr %what.at, align 8
   %cell = getelementptr ptr, ptr %data, i64 %what
-  %handle = getelementptr i8, ptr %cell, i64 -{DATA_OFFSET}
+  %handle = getelementptr i8, ptr %cell, i64 -{CONTENT}
   %entry.at = getelementptr i64, ptr %table, i64 %where
   store ptr %handle, ptr %entry.at, align 8
   %p1 = add i64 %p, 1

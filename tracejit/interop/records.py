@@ -17,7 +17,7 @@ import numpy as np
 
 from tracejit.interop.signature import Position
 from tracejit.runtime.blocks import WORDS
-from tracejit.runtime.executable import Bound, Executable, layout_of
+from tracejit.runtime.executable import Bound, Executable, is_usable, layout_of
 from tracejit.runtime.workspace import KEPT_BYTES as KEPT_BYTES
 
 # Positions of a record's words.
@@ -143,7 +143,7 @@ def make_record(program: Any, leaves: Sequence[Any], order: Sequence[Any], key: 
     ]
     record = Record(key, shapes, [*inputs, *program.captures], program)
     arrays = [np.asarray(x) for x in record.arrays(leaves)]
-    if isinstance(executable, Executable) and all(map(is_usable, arrays, executable.dtypes)):
+    if isinstance(executable, Executable) and all(map(_is_taken, arrays, executable.dtypes)):
         layout = tuple(map(layout_of, arrays))
         packing = executable.for_layout(layout)
         bound = packing.bound_for(layout) if packing is not None else None
@@ -163,10 +163,9 @@ def extent_of(array: np.ndarray[Any, Any]) -> tuple[int, int]:
     return low - start, high - start
 
 
-def is_usable(array: Any, dtype: Any) -> bool:
-    """Can kernels read this array where it is?"""
-    is_whole = all(s % array.itemsize == 0 for s in array.strides)
-    return type(array) is np.ndarray and array.dtype is dtype and array.flags.aligned and is_whole
+def _is_taken(array: Any, dtype: Any) -> bool:
+    """Does the program read this array itself, not a copy?"""
+    return type(array) is np.ndarray and array.dtype is dtype and is_usable(array)
 
 
 class Site:

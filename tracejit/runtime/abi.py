@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-DATA_OFFSET = 16  # PyArrayObject.data on 64-bit CPython
+# Of 64-bit CPython, behind what all objects begin with: the data pointer of an array, a number, a cell, the
+# size of a tuple, list or dict.
+CONTENT = 16
 
 
 @cache
@@ -16,16 +18,16 @@ def offsets_hold() -> bool:
     """Does an array object keep its data pointer where the kernels look for it?"""
     probe = np.arange(3.0)
     try:
-        return ctypes.c_void_p.from_address(id(probe) + DATA_OFFSET).value == probe.ctypes.data
+        return ctypes.c_void_p.from_address(id(probe) + CONTENT).value == probe.ctypes.data
     except (ValueError, TypeError):
         return False
 
 
 def cell_address(array: Any, keep: list[Any]) -> int:
-    """An address such that the word at `address + DATA_OFFSET` is the data pointer, where objects differ.
+    """An address such that the word at `address + CONTENT` is the data pointer, where objects differ.
 
     `keep` holds what must stay alive during the call.
     """
     cell = ctypes.c_void_p(array.ctypes.data)
     keep.append(cell)
-    return ctypes.addressof(cell) - DATA_OFFSET
+    return ctypes.addressof(cell) - CONTENT

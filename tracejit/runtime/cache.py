@@ -32,7 +32,7 @@ from tracejit.runtime.native import MissingSymbolError, NativeProgram, Record
 Origin = Literal["memory", "disk", "compiled"]
 Language = Literal["llvm", "numba"]
 
-MAGIC = b"tracejit object code 1\n"
+MAGIC = b"tracejit object code 2\n"
 SUFFIX = ".tjo"
 SOURCES: dict[Language, str] = {"llvm": ".ll", "numba": ".py"}  # of the text that is kept beside the code
 # One new entry in so many, by its key, looks whether the folder is too big: reading a folder of thousands

@@ -24,7 +24,7 @@ from tracejit.errors import LinAlgError
 from tracejit.ir import Atom, Const, Eqn, Var
 from tracejit.runtime import threads
 from tracejit.runtime import workspace as pool
-from tracejit.runtime.abi import DATA_OFFSET, cell_address, offsets_hold
+from tracejit.runtime.abi import CONTENT, cell_address, offsets_hold
 from tracejit.runtime.cache import Origin, get_program
 from tracejit.runtime.native import NativeProgram, register_bytes
 from tracejit.schedule.access import is_virtual
@@ -89,7 +89,7 @@ class Executable:
             if flags.c_contiguous and flags.aligned:
                 layout.append(CONTIGUOUS)
             else:
-                x = _usable(x)
+                x = x if is_usable(x) else x.copy(order="C")
                 layout.append(layout_of(x))
             inputs.append(x)
         executable = self.for_layout(layout)
@@ -241,7 +241,7 @@ class Executable:
             for v, kind in zip(program.inputs, layout, strict=True)
             if v in program.buffers and kind != CONTIGUOUS
         }
-        arguments = (strided, program.resident, DATA_OFFSET, self.config.literal_limit)
+        arguments = (strided, program.resident, CONTENT, self.config.literal_limit)
         if printer == "llvm":
             return llvm.print_program(program.segments, *arguments, register_bytes=register_bytes())
         return numba_source.print_program(_runs_of_kernels(program), *arguments)
@@ -291,9 +291,9 @@ def layout_of(x: Any) -> int:
     return axes[-1] if axes else SCATTERED
 
 
-def _usable(x: Any) -> Any:
-    """An array whose strides are whole elements and whose data is aligned; copied only when it is not."""
-    return x if x.flags.aligned and all(s % x.itemsize == 0 for s in x.strides) else x.copy(order="C")
+def is_usable(x: Any) -> bool:
+    """Can kernels read the array where it is: is its data aligned, and is each stride whole elements?"""
+    return x.flags.aligned and all(s % x.itemsize == 0 for s in x.strides)
 
 
 def _picker(positions: list[int]) -> Callable[[list[int]], tuple[int, ...]]:

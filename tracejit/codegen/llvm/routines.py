@@ -98,7 +98,7 @@ def _take_lower(f: Text, out: Place, source: Place, n: Word) -> None:
     with f.loop("0", n) as i:
         row = f.word_op("mul", i, n)
         count = f.word_op("add", i, 1)
-        with f.when(f"icmp ne ptr {out}, {source}"):
+        with f.when(f.put(f"icmp ne ptr {out}, {source}")):
             f.copy(f.at(out, row), f.at(source, row), count)
         _clear_above(f, out, i, n)
 
@@ -154,7 +154,7 @@ def _adjoint_blocks(r: Reals) -> str:
     """
     name = "cholesky.adjoint.blocks"
     f = r.text("void", name, "ptr %l", "ptr %g", "i64 %n", "i64 %ld")
-    with f.leaving_when(f"icmp sle i64 %n, {LEAF}"):
+    with f.leaving_when(f.put(f"icmp sle i64 %n, {LEAF}")):
         f.effect(f"call void @cholesky.adjoint.leaf.{r.short}(ptr %l, ptr %g, i64 %n, i64 %ld)")
     halves = f.word_op("sdiv", f.word_op("add", "%n", 2 * LEAF - 1), 2 * LEAF)
     n1 = f.word_op("mul", halves, LEAF)
@@ -179,7 +179,7 @@ def _adjoint_blocks(r: Reals) -> str:
 
 def _cholesky_adjoint(r: Reals, flags: Sequence[bool]) -> list[str]:
     f = r.text("i64", "cholesky_adjoint.one", "ptr %out", "ptr %l", "ptr %ct", "i64 %n", "i64 %k")
-    with f.when("icmp ne ptr %out, %ct"):
+    with f.when(f.put("icmp ne ptr %out, %ct")):
         f.copy("%out", "%ct", f.word_op("mul", "%n", "%n"))
     f.effect(f"call void @cholesky.adjoint.blocks.{r.short}(ptr %l, ptr %out, i64 %n, i64 %n)")
     with f.loop("0", "%n") as i:
@@ -195,15 +195,15 @@ def _cholesky_adjoint(r: Reals, flags: Sequence[bool]) -> list[str]:
 def _triangular_solve(r: Reals, flags: Sequence[bool]) -> list[str]:
     lower, transpose, unit = flags
     f = r.text("i64", "triangular_solve.one", "ptr %out", "ptr %a", "ptr %b", "i64 %n", "i64 %k")
-    with f.when("icmp ne ptr %out, %b"):
+    with f.when(f.put("icmp ne ptr %out, %b")):
         f.copy("%out", "%b", f.word_op("mul", "%n", "%k"))
     if not unit:
         with f.loop("0", "%n") as i:
             element = f.load(f.element("%a", i, i, "%n"))
-            with f.leaving_when(f"fcmp oeq {r.kind} {element}, 0.0", "i64 1"):
+            with f.leaving_when(f.put(f"fcmp oeq {r.kind} {element}, 0.0"), "i64 1"):
                 pass
     side, diagonal = "U" if lower else "L", "U" if unit else "N"
-    with f.leaving_when("icmp eq i64 %k, 1", "i64 0"):
+    with f.leaving_when(f.put("icmp eq i64 %k, 1"), "i64 0"):
         r.call(f, "trsv", side, "N" if transpose else "T", diagonal, "%n", "%a", "%n", "%out", "1")
     turn = "T" if transpose else "N"
     r.call(f, "trsm", "R", side, turn, diagonal, "%k", "%n", "1.0", "%a", "%n", "%out", "%k")
@@ -220,7 +220,7 @@ def _exchange(f: Text, r: Reals, rows: Place, out: Place, i: Word) -> None:
     other = f.put(f"load i32, ptr {f.put(f'getelementptr i32, ptr {rows}, i64 {i}')}, align 4")
     j = f.word_op("sub", f.put(f"sext i32 {other} to i64"), 1)
     places = [f.at(out, f.word_op("mul", row, "%k")) for row in (i, j)]
-    with f.when(f"icmp ne i64 {i}, {j}"):
+    with f.when(f.put(f"icmp ne i64 {i}, {j}")):
         r.call(f, "swap", "%k", places[0], "1", places[1], "1")
 
 
@@ -231,13 +231,12 @@ def _lu(r: Reals, flags: Sequence[bool]) -> list[str]:
     rows = f.at("%out", size)
     f.clear(rows, f.word_op("mul", "%n", 2))
     failed = r.call(f, "getrf", "%n", "%n", "%out", "%n", rows)
-    odd = f.variable("0")
+    odd = f.word(0)
     with f.loop("0", "%n") as i:
         other = f.put(f"load i32, ptr {f.put(f'getelementptr i32, ptr {rows}, i64 {i}')}, align 4")
         moved = f.put(f"icmp ne i64 {f.put(f'sext i32 {other} to i64')}, {f.word_op('add', i, 1)}")
-        parity = f.word_op("xor", f.put(f"load i64, ptr {odd}, align 8"), f.put(f"zext i1 {moved} to i64"))
-        f.effect(f"store i64 {parity}, ptr {odd}, align 8")
-    is_odd = f.put(f"icmp ne i64 {f.put(f'load i64, ptr {odd}, align 8')}, 0")
+        f.set_word(odd, f.word_op("xor", f.get_word(odd), f.put(f"zext i1 {moved} to i64")))
+    is_odd = f.put(f"icmp ne i64 {f.get_word(odd)}, 0")
     f.store(f.put(f"select i1 {is_odd}, {r.kind} -1.0, {r.kind} 1.0"), f.at(rows, "%n"))
     return [f.finish(f"i64 {failed}")]
 
@@ -246,7 +245,7 @@ def _lu_solve(r: Reals, flags: Sequence[bool]) -> list[str]:
     """As rows: A X = B is X^T = B^T U^-1 L^-1 P^T, and A^T X = B is X^T = (P^T B)^T L^-T U^-T."""
     (transpose,) = flags
     f = r.text("i64", "lu_solve.one", "ptr %out", "ptr %factors", "ptr %b", "i64 %n", "i64 %k")
-    with f.when("icmp ne ptr %out, %b"):
+    with f.when(f.put("icmp ne ptr %out, %b")):
         f.copy("%out", "%b", f.word_op("mul", "%n", "%k"))
     rows = f.at("%factors", f.word_op("mul", "%n", "%n"))
     if transpose:
@@ -265,7 +264,7 @@ def _lu_solve(r: Reals, flags: Sequence[bool]) -> list[str]:
 
 def _log_abs_det(r: Reals, flags: Sequence[bool]) -> list[str]:
     f = r.text("i64", "log_abs_det.one", "ptr %out", "ptr %factors", "i64 %n", "i64 %k")
-    total = f.variable("0")
+    total = f.word(0)
     with f.loop("0", "%n") as i:
         x = f.load(f.element("%factors", i, i, "%n"))
         wide = x if r.kind == "double" else f.put(f"fpext float {x} to double")
@@ -345,7 +344,7 @@ def _batch(call: RoutineCall, r: Reals, routine: _Routine, suffix: str, report: 
         listed = ", ".join([*[f"ptr {p}" for p in places], "i64 %n", "i64 %k"])
         failed = f.put(f"call i64 @{call.name}.one{suffix}({listed})")
         if call.failure is not None:
-            with f.when(f"icmp ne i64 {failed}, 0"):
+            with f.when(f.put(f"icmp ne i64 {failed}, 0")):
                 f.effect(f"call void @{report()}(ptr %status, i64 %number)")
     return f.finish()
 

@@ -1,7 +1,8 @@
-"""Text of LLVM functions with loops and branches over matrices, written as Python blocks.
+"""Text of LLVM functions, loops and branches as Python blocks: `Writer`, and `Text` for matrices.
 
-For code around library calls, where a handful of scalar instructions stand between long ones; kernels have a
-printer of their own, which is after speed.
+For code around library calls, where a handful of scalar instructions stand between long ones, and for code
+that walks over tables (`runtime/calls/assembler.py`); kernels have a printer of their own, which is after
+speed.
 """
 
 from __future__ import annotations
@@ -11,10 +12,87 @@ from contextlib import contextmanager
 
 Word = str  # a register or a literal of type i64
 Place = str  # a register of type ptr
+Flag = str  # a register of type i1
 
 
-class Text:
-    """One function; `real` is the type of its numbers, "double" or "float".
+class Writer:
+    """One function under construction: instructions in blocks, and words in memory that they may change."""
+
+    def __init__(self, head: str) -> None:
+        self.head = head
+        self.allocas: list[str] = []
+        self.lines: list[str] = []
+        self.count = 0
+        self.is_open = True  # the current block has no end yet
+
+    def text(self) -> str:
+        assert not self.is_open, "a function ends with a return"
+        return "\n".join([self.head, "entry:", *self.allocas, *self.lines, "}"])
+
+    def put(self, rhs: str) -> str:
+        """The register that an instruction sets."""
+        self.count += 1
+        self.lines.append(f"  %v{self.count - 1} = {rhs}")
+        return f"%v{self.count - 1}"
+
+    def effect(self, line: str) -> None:
+        self.lines.append(f"  {line}")
+
+    def end(self, line: str) -> None:
+        """The last instruction of a block."""
+        self.effect(line)
+        self.is_open = False
+
+    def begin(self, label: str) -> None:
+        if self.is_open:
+            self.end(f"br label %{label}")
+        self.lines.append(f"{label}:")
+        self.is_open = True
+
+    def label(self, word: str) -> str:
+        self.count += 1
+        return f"{word}{self.count - 1}"
+
+    def word(self, value: Word | int) -> Place:
+        """A word in memory that LLVM puts into a register."""
+        self.count += 1
+        place = f"%v{self.count - 1}"
+        self.allocas.append(f"  {place} = alloca i64, align 8")
+        self.set_word(place, value)
+        return place
+
+    def get_word(self, place: Place) -> Word:
+        return self.put(f"load i64, ptr {place}, align 8")
+
+    def set_word(self, place: Place, value: Word | int) -> None:
+        self.effect(f"store i64 {value}, ptr {place}, align 8")
+
+    @contextmanager
+    def when(self, flag: Flag) -> Generator[None]:
+        """What is done only where `flag` holds."""
+        inside, after = self.label("then"), self.label("after")
+        self.end(f"br i1 {flag}, label %{inside}, label %{after}")
+        self.begin(inside)
+        yield
+        self.begin(after)
+
+    @contextmanager
+    def repeat(self, place: Place, less: str, stop: Word, step: Word | int) -> Generator[Word]:
+        """A loop while the word at `place`, which grows by `step`, is `less` ("slt", "ult") than `stop`."""
+        head, body, after = (self.label(w) for w in ("head", "body", "after"))
+        self.begin(head)
+        now = self.get_word(place)
+        self.end(f"br i1 {self.put(f'icmp {less} i64 {now}, {stop}')}, label %{body}, label %{after}")
+        self.begin(body)
+        yield now
+        if self.is_open:
+            self.set_word(place, self.put(f"add i64 {now}, {step}"))
+            self.end(f"br label %{head}")
+        self.begin(after)
+
+
+class Text(Writer):
+    """One function over matrices; `real` is the type of its numbers, "double" or "float".
 
     >>> f = Text("double", "void", "@twice", "ptr %x", "i64 %n")
     >>> with f.loop("0", "%n") as i:
@@ -23,22 +101,22 @@ class Text:
     >>> print(f.finish())
     define internal void @twice(ptr %x, i64 %n) {
     entry:
-      %i0 = alloca i64, align 8
-      store i64 0, ptr %i0, align 8
+      %v0 = alloca i64, align 8
+      store i64 0, ptr %v0, align 8
       br label %head1
     head1:
-      %v2 = load i64, ptr %i0, align 8
-      %v3 = icmp slt i64 %v2, %n
-      br i1 %v3, label %body1, label %after1
-    body1:
-      %v4 = getelementptr double, ptr %x, i64 %v2
-      %v5 = load double, ptr %v4, align 8
-      %v6 = fmul double %v5, 2.0
-      store double %v6, ptr %v4, align 8
-      %v7 = add i64 %v2, 1
-      store i64 %v7, ptr %i0, align 8
+      %v4 = load i64, ptr %v0, align 8
+      %v5 = icmp slt i64 %v4, %n
+      br i1 %v5, label %body2, label %after3
+    body2:
+      %v6 = getelementptr double, ptr %x, i64 %v4
+      %v7 = load double, ptr %v6, align 8
+      %v8 = fmul double %v7, 2.0
+      store double %v8, ptr %v6, align 8
+      %v9 = add i64 %v4, 1
+      store i64 %v9, ptr %v0, align 8
       br label %head1
-    after1:
+    after3:
       ret void
     }
     """
@@ -46,25 +124,11 @@ class Text:
     def __init__(self, real: str, result: str, name: str, *parameters: str) -> None:
         self.real = real
         self.bytes = 8 if real == "double" else 4
-        self.head = f"define internal {result} {name}({', '.join(parameters)}) {{"
-        self.allocas: list[str] = []
-        self.lines: list[str] = []
-        self.count = 0
+        super().__init__(f"define internal {result} {name}({', '.join(parameters)}) {{")
 
     def finish(self, result: str = "void") -> str:
-        return "\n".join([self.head, "entry:", *self.allocas, *self.lines, f"  ret {result}", "}"])
-
-    def number(self) -> int:
-        self.count += 1
-        return self.count - 1
-
-    def put(self, rhs: str) -> str:
-        name = f"%v{self.number()}"
-        self.lines.append(f"  {name} = {rhs}")
-        return name
-
-    def effect(self, line: str) -> None:
-        self.lines.append(f"  {line}")
+        self.end(f"ret {result}")
+        return self.text()
 
     # --- words and numbers ----------------------------------------------------------------------------------
 
@@ -100,49 +164,17 @@ class Text:
         size = self.size_in_bytes(count)
         self.effect(f"call void @llvm.memset.p0.i64(ptr {target}, i8 0, i64 {size}, i1 false)")
 
-    def variable(self, value: Word) -> Place:
-        """A word in memory that LLVM puts into a register."""
-        place = f"%i{self.number()}"
-        self.allocas.append(f"  {place} = alloca i64, align 8")
-        self.effect(f"store i64 {value}, ptr {place}, align 8")
-        return place
-
     # --- control --------------------------------------------------------------------------------------------
 
     @contextmanager
     def loop(self, start: Word, stop: Word, step: Word | int = 1) -> Generator[Word]:
         """A loop over words from `start` up to before `stop`."""
-        place = self.variable(start)
-        label = self.number()
-        self.effect(f"br label %head{label}")
-        self.lines.append(f"head{label}:")
-        now = self.put(f"load i64, ptr {place}, align 8")
-        flag = self.put(f"icmp slt i64 {now}, {stop}")
-        self.effect(f"br i1 {flag}, label %body{label}, label %after{label}")
-        self.lines.append(f"body{label}:")
-        yield now
-        self.effect(f"store i64 {self.word_op('add', now, step)}, ptr {place}, align 8")
-        self.effect(f"br label %head{label}")
-        self.lines.append(f"after{label}:")
+        with self.repeat(self.word(start), "slt", stop, step) as now:
+            yield now
 
     @contextmanager
-    def when(self, condition: str) -> Generator[None]:
-        """What is done only where a comparison such as "icmp eq i64 %a, 0" holds."""
-        label = self.number()
-        flag = self.put(condition)
-        self.effect(f"br i1 {flag}, label %then{label}, label %after{label}")
-        self.lines.append(f"then{label}:")
-        yield
-        self.effect(f"br label %after{label}")
-        self.lines.append(f"after{label}:")
-
-    @contextmanager
-    def leaving_when(self, condition: str, result: str = "void") -> Generator[None]:
+    def leaving_when(self, flag: Flag, result: str = "void") -> Generator[None]:
         """What is done before the function returns early."""
-        label = self.number()
-        flag = self.put(condition)
-        self.effect(f"br i1 {flag}, label %then{label}, label %after{label}")
-        self.lines.append(f"then{label}:")
-        yield
-        self.effect(f"ret {result}")
-        self.lines.append(f"after{label}:")
+        with self.when(flag):
+            yield
+            self.end(f"ret {result}")

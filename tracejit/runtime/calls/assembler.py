@@ -1,4 +1,4 @@
-"""Text of LLVM functions on 64-bit words: loads, stores and calls in, branches and loops as Python blocks.
+"""Text of LLVM functions on 64-bit words: what `codegen.llvm.text` writes, with tables and C functions.
 
 For code that walks over tables and calls C functions; kernels have a printer of their own.
 """
@@ -9,8 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-Word = str  # a register or a literal of type i64
-Flag = str  # a register of type i1
+from tracejit.codegen.llvm.text import Flag, Word, Writer
 
 
 class Struct:
@@ -52,7 +51,7 @@ class Row(NamedTuple):
         return self.code.add(self.address, self.struct.offset(field))
 
 
-class Function:
+class Function(Writer):
     """One function of words that gives a word; what it calls is another function or `call_address`.
 
     >>> f = Function("twice", "x")
@@ -67,35 +66,7 @@ class Function:
 
     def __init__(self, name: str, *parameters: str, linkage: str = "internal ") -> None:
         listed = ", ".join(f"i64 %{p}" for p in parameters)
-        self.head = f"define {linkage}i64 @{name}({listed}) {{"
-        self.allocas: list[str] = []
-        self.lines: list[str] = []
-        self.count = 0
-        self.is_open = True  # the current block has no end yet
-
-    def text(self) -> str:
-        assert not self.is_open, "a function ends with exit()"
-        return "\n".join([self.head, "entry:", *self.allocas, *self.lines, "}"])
-
-    def put(self, rhs: str) -> str:
-        self.count += 1
-        self.lines.append(f"  %v{self.count - 1} = {rhs}")
-        return f"%v{self.count - 1}"
-
-    def end(self, line: str) -> None:
-        """The last instruction of a block."""
-        self.lines.append(f"  {line}")
-        self.is_open = False
-
-    def begin(self, label: str) -> None:
-        if self.is_open:
-            self.end(f"br label %{label}")
-        self.lines.append(f"{label}:")
-        self.is_open = True
-
-    def label(self, word: str) -> str:
-        self.count += 1
-        return f"{word}{self.count - 1}"
+        super().__init__(f"define {linkage}i64 @{name}({listed}) {{")
 
     # --- words ----------------------------------------------------------------------------------------------
 
@@ -109,7 +80,7 @@ class Function:
         return found if kind == "i64" else self.put(f"sext {kind} {found} to i64")
 
     def store(self, address: Word, value: Word | int) -> None:
-        self.lines.append(f"  store i64 {value}, ptr {self.pointer(address)}, align 8")
+        self.set_word(self.pointer(address), value)
 
     def add(self, a: Word, b: Word | int) -> Word:
         return self.put(f"add i64 {a}, {b}")
@@ -148,12 +119,7 @@ class Function:
 
     def variable(self, value: Word | int = 0) -> Variable:
         """A word that branches and loops may change."""
-        self.count += 1
-        name = f"%v{self.count - 1}"
-        self.allocas.append(f"  {name} = alloca i64, align 8")
-        variable = Variable(self, name)
-        variable.set(value)
-        return variable
+        return Variable(self, self.word(value))
 
     def room(self, size: Word) -> Word:
         """Memory of `size` bytes that lives until the function returns; outside of loops only."""
@@ -182,7 +148,7 @@ class Function:
             typed.append(f"{'i32' if kind == 'i' else 'i64'} {argument}")
         listed = ", ".join(typed)
         if signature[0] == "v":
-            self.lines.append(f"  call void {target}({listed})")
+            self.effect(f"call void {target}({listed})")
             return "0"
         if signature[0] == "i":
             return self.put(f"sext i32 {self.put(f'call i32 {target}({listed})')} to i64")
@@ -194,32 +160,9 @@ class Function:
         self.end(f"ret i64 {value}")
 
     @contextmanager
-    def when(self, flag: Flag) -> Generator[None]:
-        """What is done only where `flag` holds."""
-        inside, after = self.label("then"), self.label("after")
-        self.end(f"br i1 {flag}, label %{inside}, label %{after}")
-        self.begin(inside)
-        yield
-        self.begin(after)
-
-    @contextmanager
-    def repeat_while_less(self, variable: Variable, end: Word, step: int) -> Generator[Word]:
-        """A loop over `variable`, which grows by `step` bytes up to `end`."""
-        head, body, after = (self.label(w) for w in ("head", "body", "after"))
-        self.begin(head)
-        now = variable.get()
-        self.end(f"br i1 {self.put(f'icmp ult i64 {now}, {end}')}, label %{body}, label %{after}")
-        self.begin(body)
-        yield now
-        if self.is_open:
-            variable.set(self.add(now, step))
-            self.end(f"br label %{head}")
-        self.begin(after)
-
-    @contextmanager
     def rows(self, begin: Word, end: Word, struct: Struct) -> Generator[Row]:
         """A loop over the rows of a table between two addresses."""
-        with self.repeat_while_less(self.variable(begin), end, struct.size) as address:
+        with self.repeat(self.word(begin), "ult", end, struct.size) as address:
             yield Row(self, struct, address)
 
 
@@ -230,7 +173,7 @@ class Variable(NamedTuple):
     place: str
 
     def get(self) -> Word:
-        return self.code.put(f"load i64, ptr {self.place}, align 8")
+        return self.code.get_word(self.place)
 
     def set(self, value: Word | int) -> None:
-        self.code.lines.append(f"  store i64 {value}, ptr {self.place}, align 8")
+        self.code.set_word(self.place, value)

@@ -22,6 +22,7 @@ import numpy as np
 from tracejit.config import Config
 from tracejit.errors import CacheWarning, InternalError
 from tracejit.ir.builder import TRACES_UNDER_WAY
+from tracejit.runtime.abi import CONTENT
 from tracejit.runtime.calls import layout
 from tracejit.runtime.calls.layout import API, C_FUNCTIONS, NUMPY_FUNCTIONS, STATE_WORDS
 from tracejit.runtime.stats import NATIVE_HITS
@@ -76,18 +77,18 @@ def _is_known_layout() -> bool:
     cell = CellType(array)
     facts = (
         _word(array, layout.TYPE) == id(np.ndarray),
-        _word(array, layout.CONTENT) == array.ctypes.data,
+        _word(array, CONTENT) == array.ctypes.data,
         _word(array, layout.NDIM, ctypes.c_int) == 3,
         _numbers(_word(array, layout.DIMS)) == list(array.shape),
         _numbers(_word(array, layout.STRIDES)) == list(array.strides),
         _word(array, layout.DESCR) == id(array.dtype),
         _word(array, layout.FLAGS, ctypes.c_int) == array.flags.num,
-        _word(cell, layout.CONTENT) == id(array),
-        *[_word(x, layout.CONTENT, ctypes.c_ssize_t) == 2 for x in ((0, 1), [0, 1], {0: 0, 1: 1})],
-        _word(2.5, layout.CONTENT, ctypes.c_double) == 2.5,
-        _word(np.float64(2.5), layout.CONTENT, ctypes.c_double) == 2.5,
-        _word(np.float32(2.5), layout.CONTENT, ctypes.c_float) == 2.5,
-        _word(np.int8(5), layout.CONTENT, ctypes.c_int8) == 5,
+        _word(cell, CONTENT) == id(array),
+        *[_word(x, CONTENT, ctypes.c_ssize_t) == 2 for x in ((0, 1), [0, 1], {0: 0, 1: 1})],
+        _word(2.5, CONTENT, ctypes.c_double) == 2.5,
+        _word(np.float64(2.5), CONTENT, ctypes.c_double) == 2.5,
+        _word(np.float32(2.5), CONTENT, ctypes.c_float) == 2.5,
+        _word(np.int8(5), CONTENT, ctypes.c_int8) == 5,
         _word(type(cell), _TYPE_FLAGS, ctypes.c_ulong) == CellType.__flags__,
     )
     return all(facts)

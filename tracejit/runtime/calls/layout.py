@@ -8,7 +8,6 @@ from tracejit.runtime.calls.assembler import Struct
 
 # Offsets in objects of 64-bit CPython and NumPy; `entry._is_known_layout` checks them on real objects.
 TYPE = 8
-CONTENT = 16  # of a number, a cell; the size of a tuple, list or dict; the data pointer of an array
 NDIM, DIMS, STRIDES, DESCR, FLAGS = 24, 32, 40, 56, 64
 C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tracejit.codegen.loops import SCATTERED
+from tracejit.runtime.abi import CONTENT
 from tracejit.runtime.calls.assembler import Function, Row
 from tracejit.runtime.calls.code import Code
 from tracejit.runtime.calls.layout import (
     ALIGNED,
-    CONTENT,
     DESCR,
     DIMS,
     FLAGS,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tracejit.runtime.abi import CONTENT
 from tracejit.runtime.calls import matching, results
 from tracejit.runtime.calls.assembler import Flag, Function, Word
 from tracejit.runtime.calls.code import Code
 from tracejit.runtime.calls.layout import (
     ARGUMENTS_OFFSET,
-    CONTENT,
     GENERAL,
     MISS,
     OUTPUT,

@@ -38,7 +38,7 @@ from tracejit.runtime.calls.layout import (
     Step,
     Watch,
 )
-from tracejit.runtime.executable import Bound, Executable, layout_of
+from tracejit.runtime.executable import Bound, Executable, is_usable, layout_of
 
 MAX_FRAME_BYTES = 64 * 1024  # of the stack that a call may take
 
@@ -394,7 +394,7 @@ def _layout_of(leaf: Any) -> int:
     """Numbers are contiguous; arrays that would be copied are not planned."""
     if not isinstance(leaf, np.ndarray):
         return CONTIGUOUS
-    if not leaf.flags.aligned or any(s % leaf.itemsize for s in leaf.strides):
+    if not is_usable(leaf):
         raise UnplannedError
     return layout_of(leaf)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tracejit.runtime.abi import CONTENT
 from tracejit.runtime.calls.assembler import Function, Row, Word
 from tracejit.runtime.calls.code import Code
-from tracejit.runtime.calls.layout import BUILD, CONTENT, DIMS, KEY, OUTPUT, WORD, Step
+from tracejit.runtime.calls.layout import BUILD, DIMS, KEY, OUTPUT, WORD, Step
 
 
 def make_outputs() -> Function:
@@ -94,10 +95,10 @@ def give_workspace() -> Function:
         f.c("PyErr_Clear")
     f.drop(array)
     kept, count = f.variable(), f.load(free, CONTENT)
-    with f.repeat_while_less(f.variable(), count, 1) as place:
+    with f.repeat(f.word(0), "ult", count, 1) as place:
         item = f.c("PyList_GetItem", free, place)
         kept.set(f.add(kept.get(), f.load(f.load(item, DIMS))))
-    with f.repeat_while_less(f.variable(), count, 1), f.when(f.less(limit, kept.get())):
+    with f.repeat(f.word(0), "ult", count, 1), f.when(f.less(limit, kept.get())):
         first = f.c("PyList_GetItem", free, 0)
         kept.set(f.sub(kept.get(), f.load(f.load(first, DIMS))))
         f.c("PyList_SetSlice", free, 0, 1, 0)
