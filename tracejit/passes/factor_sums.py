@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from tracejit.ir import Atom, Eqn, Graph, Primitive, Var
 from tracejit.ops import arithmetic, comparison, core
 from tracejit.passes.rewriting import Axes, Inputs, Params, Rewriter, Rules, is_zero, rewrite_graph
@@ -90,7 +92,7 @@ def _of_row(b: Rewriter, x: Atom, axes: Axes) -> Total | None:
 def _of_one_place(b: Rewriter, eqn: Eqn, axes: Axes) -> Total | None:
     """The sum of `where(k == iota, c, 0)` along the positions: `c` if k is one of them, else 0."""
     is_here = b.defined_by(eqn.inputs[0], comparison.equal.primitive) if eqn.primitive is _SELECT else None
-    if is_here is None or len(axes) != 1:
+    if is_here is None or len(axes) != 1 or is_here.inputs[0].type.dtype != np.int64:
         return None
     zero = b.literal(eqn.inputs[2])
     value = _of_row(b, eqn.inputs[1], axes)
@@ -98,7 +100,10 @@ def _of_one_place(b: Rewriter, eqn: Eqn, axes: Axes) -> Total | None:
         position, row = b.defined_by(place, core.iota_p), _of_row(b, k, axes)
         if position is None or row is None or zero is None or value is None or not is_zero(zero.value):
             continue
-        if position.params["axis"] == axes[0] and (position.params["start"], position.params["step"]) == (0, 1):
+        if position.params["axis"] == axes[0] and (position.params["start"], position.params["step"]) == (
+            0,
+            1,
+        ):
             return lambda row=row, value=value, zero=zero: _if_within(
                 b, row(), eqn.out.type.shape[axes[0]], value(), zero.value
             )
@@ -109,4 +114,6 @@ def _if_within(b: Rewriter, k: Atom, extent: int, value: Atom, zero: object) -> 
     otherwise = b.splat(zero, value.type)
     below = b.apply(comparison.less, k, b.splat(extent, k.type))
     negative = b.apply(comparison.less, k, b.splat(0, k.type))
-    return b.apply(arithmetic.select, negative, otherwise, b.apply(arithmetic.select, below, value, otherwise))
+    return b.apply(
+        arithmetic.select, negative, otherwise, b.apply(arithmetic.select, below, value, otherwise)
+    )

@@ -14,8 +14,8 @@ from tracejit.codegen.math.real import Bits, Real, format_of, limited, polynomia
 class Exponentials:
     """Polynomials and bounds of one float type.
 
-    exp_tail: (e**r - 1 - r) / r**2 for |r| <= ln(2)/2, where the result is near 1
-    expm1_tail: the same with another term, where the result is near r
+    exp_tail: (e**r - 1 - r) / r**2 for |r| <= ln(2)/2, for results of one float near 1
+    expm1_tail: the same with another term, where the result is near r or has a second float
     ln2_low: what the type's ln(2) lacks
     """
 
@@ -29,16 +29,16 @@ class Exponentials:
 
 _F64 = Exponentials(
     exp_tail=(
-        0.5,
-        0.16666666666666607,
-        0.04166666666661985,
-        0.008333333333385085,
-        0.0013888888920580646,
-        0.00019841269716957147,
-        2.4801516241365223e-05,
-        2.7557418161445697e-06,
-        2.762227423714259e-07,
-        2.5048065884111276e-08,
+        0.5000000000000011,
+        0.16666666666666471,
+        0.04166666666652764,
+        0.008333333333461793,
+        0.0013888888944107872,
+        0.00019841269570389035,
+        2.4801492712262268e-05,
+        2.755753364483712e-06,
+        2.763036202344758e-07,
+        2.5015763842162122e-08,
     ),
     expm1_tail=(
         0.5,
@@ -119,7 +119,7 @@ def exp_parts(x: Real) -> tuple[Real, Real, Real]:
     """k, high and low such that e**x = 2**k (high + low), for x within `exp_bounds`."""
     k, r, c = reduced(x)
     total = 1.0 + r
-    tail = polynomial(r, EXPONENTIALS[x.width].exp_tail).fma(r * r, ((1.0 - total) + r) + c)
+    tail = polynomial(r, EXPONENTIALS[x.width].expm1_tail).fma(r * r, ((1.0 - total) + r) + c)
     high = total + tail
     return k, high, (total - high) + tail
 

@@ -128,7 +128,9 @@ def log1p(x: Real) -> Real:
     """log(1 + x) without cancellation: the logarithm of the rounded sum and a first-order correction."""
     u, lost = two_sum(x, 1.0)
     result = log_limits(u, log_of_sum(u, lost))
-    return x.where(x.absolute().compare("<", 2.0 ** -(format_of(x).fraction + 2)), result)
+    # Where the correction is as large as the logarithm, two terms of the series are nearer.
+    tiny = 2.0 ** -(format_of(x).fraction // 2 + 4)
+    return (x * -0.5).fma(x, x).where(x.absolute().compare("<", tiny), result)
 
 
 def _log_in_base(x: Real, factor: float, factor_low: float) -> tuple[Real, Real]:

@@ -46,10 +46,7 @@ def module_text(platform: Platform) -> str:
 
 
 def _with_places(text: str) -> str:
-    """The text with addresses in the state for its members' names, which aliases cannot have.
-
-    An alias stands for all of the state from its place on, of which the linker finds it to reach too far.
-    """
+    """Addresses for the names of the state's members: the linker finds that aliases reach beyond its end."""
     for name in ("created", "task", "context", "tasks", "mode", "spin", "processors", "limit", "claimed"):
         place = f"getelementptr (i8, ptr @state, i64 {globals()[name.upper()]})"
         text = re.sub(rf"@{name}\b", place, text)
