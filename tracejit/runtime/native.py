@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tracejit.codegen.math import ALIKE, DERIVATIVES
+from tracejit.codegen.math import ALIKE
 from tracejit.errors import InternalError
 from tracejit.runtime import blas
 
@@ -197,7 +197,7 @@ def _tidy(machine: llvm.TargetMachine, module: llvm.ModuleRef) -> None:
     passes.add_sroa_pass()
     passes.add_instruction_combine_pass()
     called = {f.name.split(".")[0] for f in module.functions}
-    if called & DERIVATIVES or any(len(called & names) > 1 for names in ALIKE):
+    if any(len(called & names) > 1 for names in ALIKE):
         # Only then, for it takes a fifth more time: sin(x) and cos(x) reduce x once.
         passes.add_new_gvn_pass()
     passes.add_simplify_cfg_pass()

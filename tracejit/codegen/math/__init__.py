@@ -20,7 +20,7 @@ from tracejit.codegen.math.power import cbrt, hypot, pow_
 from tracejit.codegen.math.real import Bits, Real, Truth
 from tracejit.codegen.math.trigonometric import cos, sin, tan
 
-__all__ = ["ALIKE", "DERIVATIVES", "PROGRAMS", "Bits", "Real", "Truth"]
+__all__ = ["ALIKE", "PROGRAMS", "Bits", "Real", "Truth"]
 
 PROGRAMS: Mapping[str, Callable[..., Real]] = MappingProxyType(
     {
@@ -63,6 +63,3 @@ PROGRAMS: Mapping[str, Callable[..., Real]] = MappingProxyType(
 
 # Programs that begin with the same work: of two with one argument the compiler should do it once.
 ALIKE = (frozenset({"sin", "cos", "tan"}), frozenset({"sigmoid", "softplus"}))
-
-# Programs that compute what their derivative is, as log1p does 1 / (1 + x): one division for both.
-DERIVATIVES = frozenset({"log1p"})

@@ -109,10 +109,11 @@ def expm1_tail(r: Real) -> Real:
     return polynomial(r, EXPONENTIALS[r.width].expm1_tail) * (r * r)
 
 
-def one_plus(r: Real, low: Real | float) -> Real:
-    """e**(r + low) for tiny `low`, with the rounding error of 1 + r made good."""
+def one_plus(r: Real, low: Real | float, tail: tuple[float, ...] | None = None) -> Real:
+    """e**(r + low) for tiny `low`, with the rounding error of 1 + r made good; `tail` or `expm1_tail`."""
     total = 1.0 + r
-    return total + polynomial(r, EXPONENTIALS[r.width].exp_tail).fma(r * r, ((1.0 - total) + r) + low)
+    terms = polynomial(r, tail or EXPONENTIALS[r.width].expm1_tail)
+    return total + terms.fma(r * r, ((1.0 - total) + r) + low)
 
 
 def exp_parts(x: Real) -> tuple[Real, Real, Real]:

@@ -46,7 +46,7 @@ def tanh(x: Real) -> Real:
     double = -2.0 * x.constant(bound).where(size.compare(">", bound), size)
     k = double.fma(1.0 / math.log(2.0), f.magic) - f.magic
     r = k.fma(-f.ln2[1], k.fma(-f.ln2[0], double))
-    e = one_plus(r, -0.0) * power_of_two(k)
+    e = one_plus(r, -0.0, EXPONENTIALS[x.width].exp_tail) * power_of_two(k)
     above = (z * size * above).where(near, e + e)
     below = below.where(near, 1.0 + e)
     return (size.where(near, 1.0) - above / below).copysign(x)

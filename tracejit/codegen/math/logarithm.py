@@ -107,8 +107,7 @@ def log_of_sum(high: Real, low: Real, doublings: Real | None = None) -> Real:
         e = e + doublings
     fraction = m - 1.0
     half_square, rest = log_parts(fraction)
-    # 1 / high is the derivative, which a kernel often has.
-    rest = low.fma(1.0 / high, e.fma(f.ln2[1], rest))
+    rest = e.fma(f.ln2[1], rest) + low / high
     return e.fma(f.ln2[0], fraction - (half_square - rest))
 
 
@@ -128,9 +127,7 @@ def log1p(x: Real) -> Real:
     """log(1 + x) without cancellation: the logarithm of the rounded sum and a first-order correction."""
     u, lost = two_sum(x, 1.0)
     result = log_limits(u, log_of_sum(u, lost))
-    # Where the correction is as large as the logarithm, two terms of the series are nearer.
-    tiny = 2.0 ** -(format_of(x).fraction // 2 + 4)
-    return (x * -0.5).fma(x, x).where(x.absolute().compare("<", tiny), result)
+    return x.where(x.absolute().compare("<", 2.0 ** -(format_of(x).fraction + 2)), result)
 
 
 def _log_in_base(x: Real, factor: float, factor_low: float) -> tuple[Real, Real]:
