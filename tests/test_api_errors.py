@@ -187,9 +187,10 @@ ROWS: dict[str, Row] = {
         "  hint: return (value, aux), or leave has_aux out",
     ),
     "another target": Row(
-        tj.UnsupportedError,
-        lambda: tj.grad_jit(target="cuda")(vector),
-        "grad_jit: target='cuda' is not supported\n  hint: leave target out, or give 'cpu'",
+        tj.ArgumentError,
+        lambda: tj.grad_jit(target="gpu")(vector),
+        "grad_jit: target='gpu' is none of 'cpu', 'cuda', 'cuda-emu'\n"
+        "  hint: leave target out for this processor",
     ),
     "no function": Row(
         tj.ArgumentError,

@@ -117,6 +117,11 @@ def cfunc(f: Callable[..., Any], *example: Any, user_data: np.ndarray[Any, Any] 
     """
     function = f if isinstance(f, Transformed) else jit(f)
     name = function._name
+    if function._options.target != "cpu":
+        raise UnsupportedError(
+            f'cfunc: {name} has target="{function._options.target}", which C code cannot call',
+            hint="leave target out: C functions run on this processor",
+        )
     form = _form_of(name, example, user_data)
     # C code gives its numbers side by side, however the example lies in memory.
     leaves = [x.copy() if isinstance(x, np.ndarray) else x for x in example]

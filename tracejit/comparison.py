@@ -110,6 +110,7 @@ def compare(
 def _compare(
     record: Record, args: tuple[Any, ...], kwargs: Mapping[str, Any], seconds: float, progress: bool | None
 ) -> Comparison:
+    record.refuse_devices("compare")
     options = record.function._options
     variants: dict[str, Transformed] = {
         name: Transformed(record.function._function, replace(options, fuse=fuse))

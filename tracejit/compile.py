@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,10 @@ from tracejit.runtime.threads import most_threads
 from tracejit.runtime.tuned import recall
 from tracejit.schedule import Schedule, schedule_graph
 
+if TYPE_CHECKING:
+    from tracejit.codegen.cuda.launches import Launch
+    from tracejit.runtime.cuda import DeviceExecutable
+
 
 @dataclass(frozen=True)
 class Stages:
@@ -39,7 +43,7 @@ class Stages:
     optimized: Graph
     schedule: Schedule
     program: Program
-    executable: Executable
+    executable: Executable | DeviceExecutable
     seconds: dict[str, float]
 
 
@@ -49,18 +53,22 @@ def run_stages(
     config: Config | None = None,
     threads: int | None = None,
     choices: Choices | None = None,
+    target: str | None = None,
 ) -> Stages:
     """Take `graph` down the road and keep what each stage made; `fuse=False` runs one kernel an equation.
 
-    threads: that one call may use; None leaves it to `config`
+    threads: that one call may use, target: where it runs; None leaves it to `config`
     choices: what is forced; None leaves it to `config`, or to what `autotune` found where that forces nothing
     """
     config = config or Config.from_environment()
     config = replace(config, fuse=config.fuse and fuse, threads=threads or config.threads)
-    if choices is None and config.fuse and config.choices == AUTO:
+    config = replace(config, target=target or config.target)  # type: ignore[arg-type]
+    if choices is None and config.fuse and config.choices == AUTO and config.target == "cpu":
         choices = recall(graph, config)
     config = replace(config, choices=choices or config.choices)
     config = replace(config, fuse=config.fuse and config.choices.fuse == "auto")
+    if config.target != "cpu":
+        config = replace(config, choices=device_choices(config.choices))
     times = [time.perf_counter()]
     # Unfused, every intermediate array exists once: views must not be pushed into repeated work.
     optimized = optimize(graph, choices=config.choices) if config.fuse else simplify_graph(graph)
@@ -70,11 +78,28 @@ def run_stages(
     program = build_program(schedule, choose(schedule, config))
     times.append(time.perf_counter())
     seconds = {name: times[k + 1] - times[k] for k, name in enumerate(("passes", "schedule", "lower"))}
-    return Stages(optimized, schedule, program, Executable(program, config), seconds)
+    return Stages(optimized, schedule, program, executable_of(program, config), seconds)
+
+
+def executable_of(program: Program, config: Config) -> Executable | DeviceExecutable:
+    """What runs a program on the target."""
+    if config.target == "cpu":
+        return Executable(program, config)
+    from tracejit.codegen.cuda import launch_program
+    from tracejit.runtime.cuda import DeviceExecutable, open_device
+
+    return DeviceExecutable(launch_program(program), config, open_device(config))
+
+
+def device_choices(choices: Choices) -> Choices:
+    """Rings of rows are for one thread after another: a device stores what is read at several offsets."""
+    return replace(choices, shifted="memory") if choices.shifted in ("auto", "ring") else choices
 
 
 def choose(schedule: Schedule, config: Config) -> Execution:
     """How the program of a schedule may run, with these settings on this machine."""
+    if config.target != "cpu":
+        return Execution(literal_limit=config.literal_limit, wide_sums=False)
     is_native = config.printer == "llvm"
     primitives = {e.primitive for e in schedule.graph.eqns}
     multiplies = any(p.kind is Kind.CONTRACTION or p.routine is not None for p in primitives)
@@ -98,6 +123,7 @@ class Compiled:
     """The kernels printed for the layouts of some arrays, and their machine code (None where no kernel runs).
 
     text, llvm: to read; what is compiled, empty where that is `text` itself
+    launches: the CUDA kernels, on such a target
     origin: where the code came from, "memory", "disk" or "compiled"
     seconds: as in `Stages`, of "print" and "compile"
     """
@@ -107,13 +133,17 @@ class Compiled:
     native: NativeProgram | None
     origin: Origin | None
     seconds: dict[str, float]
+    launches: tuple[Launch, ...] = ()
 
 
 def compile_stages(stages: Stages, arrays: Sequence[Any]) -> Compiled:
     """Print and compile, or find, the kernels that a call with `arrays` runs."""
+    executable = stages.executable
+    if not isinstance(executable, Executable):
+        return compile_launches(executable, arrays)
     layout = tuple(layout_of(np.asarray(x)) for x in arrays)
     times = [time.perf_counter()]
-    executable = stages.executable.for_layout(layout) or stages.executable
+    executable = executable.for_layout(layout) or executable
     text = executable.print(layout, executable.config.printer)
     times.append(time.perf_counter())
     if not stages.program.segments:
@@ -127,6 +157,20 @@ def compile_stages(stages: Stages, arrays: Sequence[Any]) -> Compiled:
         origin,
         {"print": times[1] - times[0], "compile": times[2] - times[1]},
     )
+
+
+def compile_launches(executable: DeviceExecutable, arrays: Sequence[Any]) -> Compiled:
+    """The same on a device."""
+    times = [time.perf_counter()]
+    visit = executable.device.enter(arrays, executable.dtypes, {})
+    with visit.library.on(visit.device):
+        layouts = tuple(executable.lay(visit, k) for k in range(len(visit.inputs)))
+        text = executable.describe(layouts)
+        times.append(time.perf_counter())
+        executable.bind(layouts, visit.device)
+    times.append(time.perf_counter())
+    seconds = {"print": times[1] - times[0], "compile": times[2] - times[1]}
+    return Compiled(text, "", None, None, seconds, tuple(executable.launches(layouts)))
 
 
 def time_run(stages: Stages, arrays: Sequence[Any]) -> float:
@@ -145,9 +189,10 @@ def compile_graph(
     config: Config | None = None,
     threads: int | None = None,
     choices: Choices | None = None,
-) -> Executable:
+    target: str | None = None,
+) -> Executable | DeviceExecutable:
     """Compile `graph`; the executable takes a list of arrays in the order of `graph.inputs`.
 
     Native code is made at the first call of each layout.
     """
-    return run_stages(graph, fuse, config, threads, choices).executable
+    return run_stages(graph, fuse, config, threads, choices, target).executable

@@ -136,6 +136,9 @@ class Config:
     choices: Choices = AUTO
     """What is forced of that which the cost table decides."""
 
+    target: Literal["cpu", "cuda", "cuda-emu"] = "cpu"
+    """Where programs run: this processor, a CUDA device, or CUDA kernels stepped by threads in Python."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
         """The defaults, changed by `TRACEJIT_CACHE_DIR` (empty: memory only), `TRACEJIT_CACHE_LIMIT` (bytes)

@@ -11,6 +11,7 @@ from tracejit.api.record import Record, record_call
 from tracejit.ir import Graph, Source, format_graph
 
 if TYPE_CHECKING:
+    from tracejit.codegen.cuda.launches import Launch
     from tracejit.codegen.places import MemoryPlan
     from tracejit.compile import Stages
     from tracejit.roofline import Roofline
@@ -57,6 +58,7 @@ class Inspection:
     timings: dict[str, float]
     origin: str | None
     _native: NativeProgram | None
+    _launches: tuple[Launch, ...]
     _record: Record
 
     @functools.cached_property
@@ -74,12 +76,23 @@ class Inspection:
         from tracejit.roofline import measure_roofline
 
         record = self._record
+        record.refuse_devices("roofline")
         return measure_roofline(record.graph, record.arrays, self.name, threads=record.threads)
 
     @functools.cached_property
     def assembly(self) -> str:
         """The machine code as assembly text; empty where no kernel runs."""
         return self._native.assembly() if self._native is not None else ""
+
+    @functools.cached_property
+    def ptx(self) -> str:
+        """What Numba makes of the kernels of a CUDA target, for compute capability 9.0; empty for "cpu".
+
+        Needs no device; raises UnsupportedError where numba-cuda is not installed.
+        """
+        from tracejit.runtime.cuda.compiler import compile_launch
+
+        return "\n".join(compile_launch(launch, (9, 0)).ptx for launch in self._launches)
 
     def __str__(self) -> str:
         counts = self.equation_counts
@@ -104,12 +117,28 @@ class Inspection:
     def _facts(self) -> str:
         timings = {**self.timings, "in all": sum(self.timings.values())}
         lines = [f"{name:<12}{1e3 * seconds:9.2f} ms" for name, seconds in timings.items()]
+        if self._launches:
+            lines.append("as PTX: .ptx")
+            where = (
+                "the array library's pool and stream" if self._record.target == "cuda" else "NumPy's memory"
+            )
+            lines.append(f"target {self._record.target}: {where}")
+            lines.append(f"copied to the device at each call: {', '.join(self._copied()) or 'nothing'}")
         if self._native is not None:
             record = self._native.record
             lines.append(f"machine code: {len(record.object_code):,} bytes, from {self.origin}")
             lines.append(f"calls C functions: {', '.join(record.symbols) or 'none'}")
             lines.append("as LLVM IR: .llvm, as machine instructions: .assembly; each step timed: .roofline")
         return "\n".join(lines)
+
+    def _copied(self) -> list[str]:
+        """The inputs that do not lie on a device."""
+        if self._record.target != "cuda":
+            return []
+        from tracejit.runtime.cuda.arrays import facts_of
+
+        named = zip(self._record.inputs, self._record.arrays, strict=True)
+        return [name for name, x in named if facts_of(x) is None]
 
 
 def inspect(f: Callable[..., Any]) -> Callable[..., Inspection]:
@@ -151,7 +180,7 @@ def inspect_record(record: Record) -> Inspection:
     from tracejit.compile import compile_stages, run_stages, time_run
     from tracejit.schedule.describe import format_schedule
 
-    stages = run_stages(record.graph, record.fuse, threads=record.threads)
+    stages = run_stages(record.graph, record.fuse, threads=record.threads, target=record.target)
     compiled = compile_stages(stages, record.arrays)
     kernels, library_calls = count_kernels(stages.program)
     memory = format_program(stages.program, record.inputs, record.outputs)
@@ -166,7 +195,7 @@ def inspect_record(record: Record) -> Inspection:
         kernels=kernels,
         library_calls=library_calls,
         bytes_moved=bytes_moved(stages.program),
-        workspace=stages.program.workspace,
+        workspace=stages.executable.workspace,
         memory=plan_of(stages.program, record.inputs, record.outputs),
         equation_counts={
             "traced": len(record.traced.eqns),
@@ -182,6 +211,7 @@ def inspect_record(record: Record) -> Inspection:
         },
         origin=compiled.origin,
         _native=compiled.native,
+        _launches=compiled.launches,
         _record=record,
     )
 

@@ -95,6 +95,7 @@ def _tune(
 ) -> Tuning:
     from tracejit.runtime.tuned import remember
 
+    record.refuse_devices("autotune")
     function, config = record.function, Config.from_environment()
     built = alternatives(record, config)
     chosen = most_promising(built)
@@ -202,8 +203,11 @@ def _layout(arrays: Sequence[Any]) -> tuple[int, ...]:
 
 def _text(stages: Stages, layout: tuple[int, ...]) -> str:
     """What tells programs apart: their code, what runs between its parts, and how regions are cut."""
+    from tracejit.runtime.executable import Executable
     from tracejit.schedule.steps import LibraryStep
 
     calls = [step.eqn.primitive.name for step in stages.schedule.steps if isinstance(step, LibraryStep)]
     regions = [(r.strands, r.tile, r.workers) for r in stages.program.regions.values()]
-    return f"{stages.executable.print(layout, stages.executable.config.printer).text}\n{calls}\n{regions}"
+    executable = stages.executable
+    assert isinstance(executable, Executable), "functions of devices are not tuned"
+    return f"{executable.print(layout, executable.config.printer).text}\n{calls}\n{regions}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tracejit.api.devices import check_target, describe_device_arguments, stand_ins, twin
 from tracejit.api.lowering import GradOptions, Lowered, lower_grad, lower_value
 from tracejit.api.out import Targets
 from tracejit.api.programs import MAX_ATTEMPTS, NOWHERE, Program, Programs, shared_programs
@@ -44,10 +45,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.threads is not None:
             object.__setattr__(self, "threads", check_threads(self.api, self.threads))
-        if self.target != "cpu":
-            raise UnsupportedError(
-                f"{self.api}: target={self.target!r} is not supported", hint="leave target out, or give 'cpu'"
-            )
+        check_target(self.api, self.target, self.threads)
 
 
 class Transformed(entry.Callable):
@@ -86,6 +84,7 @@ class Transformed(entry.Callable):
         self._donated = self._parameters.donated(options.donate)
         self._needed = max(options.grad.positions) if options.grad is not None else -1
         self._is_plain = not options.static_argnames
+        self._describe = describe_arguments if options.target == "cpu" else describe_device_arguments
         self._programs = Programs() if programs is None else programs
         self._origin: tuple[Any, str] | None = None
         self._bound_parameters: Parameters | None = None
@@ -104,7 +103,7 @@ class Transformed(entry.Callable):
         if not kwargs and self._is_plain and len(args) > self._needed:
             leaves: list[Any] = []
             key: list[Any] = []
-            if describe_arguments(args, leaves, key):
+            if self._describe(args, leaves, key):
                 for program in self._programs.table.get(tuple(key), ()):
                     if program.is_free or program.is_valid():
                         stats.record_hit()
@@ -121,7 +120,8 @@ class Transformed(entry.Callable):
         into: dict[int, Any] = {}
         if out is not None:
             assert program.targets is not None
-            into = program.targets.take(out, [*call.leaves, *program.captures], self._name)
+            alike = None if self._options.target == "cpu" else twin
+            into = program.targets.take(out, [*call.leaves, *program.captures], self._name, alike)
         if not is_new and program.attempts < MAX_ATTEMPTS:
             self._plan(program, call, len(args), names, into)
         return program(call.leaves, into)
@@ -165,6 +165,7 @@ class Transformed(entry.Callable):
 
     def _program_for(self, call: Call) -> tuple[Program, bool]:
         """The program of a call, and whether it is new; made under the lock, so that threads make it once."""
+        call = self._traceable(call)
         key = call_key(call)
         if key is None:
             call.check_leaves(self._name)
@@ -182,6 +183,13 @@ class Transformed(entry.Callable):
                     return program, True
         stats.record_hit()
         return program, False
+
+    def _traceable(self, call: Call) -> Call:
+        """The call with stand-ins for arrays on a device, where the target takes these; else the call itself.
+
+        What the checks do to the leaves of the call itself, as to make subclasses plain, is then not needed.
+        """
+        return call if self._options.target == "cpu" else replace(call, leaves=stand_ins(call.leaves))
 
     def _make_program(self, call: Call) -> Program:
         return make_program(
@@ -265,8 +273,9 @@ class Transformed(entry.Callable):
     def lower(self, *args: Any, **kwargs: Any) -> tuple[Lowered, Call]:
         """The graph of a call, neither compiled nor kept, with its stages; and the call as it was read."""
         call = self._parameters.read(args, kwargs, self._needed)
-        call.check_leaves(self._name)
-        return self._lower(call, range(len(call.leaves))), call
+        traced = self._traceable(call)
+        traced.check_leaves(self._name)
+        return self._lower(traced, range(len(call.leaves))), call
 
     # --- methods --------------------------------------------------------------------------------------------
 
@@ -340,7 +349,13 @@ def make_program(
     zero_dims = lowered.zero_dims
     outputs = lowered.graph.outputs
     scalars = tuple(k for k, atom in enumerate(outputs) if not atom.type.rank and k not in zero_dims)
-    run = compile_graph(lowered.graph, options.fuse, threads=options.threads, choices=options.choices)
+    run = compile_graph(
+        lowered.graph,
+        options.fuse,
+        threads=options.threads,
+        choices=options.choices,
+        target=options.target,
+    )
     inputs = lowered.graph.inputs
     pairs = [
         (source, target)
@@ -358,6 +373,8 @@ def make_program(
         _targets(lowered),
         run.donate(pairs) if pairs else (),
         is_reusable,
+        # Calls on a device have no plans for compiled code.
+        attempts=0 if options.target == "cpu" else MAX_ATTEMPTS,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,17 @@ class Targets:
     types: tuple[ArrayType, ...]
     noun: str
 
-    def take(self, out: Any, inputs: Iterable[Any], name: str) -> dict[int, Any]:
+    def take(
+        self, out: Any, inputs: Iterable[Any], name: str, alike: Callable[[Any], Any] | None = None
+    ) -> dict[int, Any]:
         """The arrays in `out` by the number of their output; raises ArgumentError where one does not do.
 
         inputs: what the program reads, which no array of `out` may share memory with
+        alike: gives NumPy arrays that lie like those of a device, in place of which they are checked
         """
-        leaves, tree = flatten(out)
+        given, tree = flatten(out)
+        leaves = given if alike is None else [alike(x) for x in given]
+        inputs = inputs if alike is None else [alike(x) for x in inputs]
         if tree != self.tree:
             difference = first_difference(self.tree, tree)
             raise _refusal(
@@ -51,7 +56,7 @@ class Targets:
                         f"{name}: {place} shares memory with {what}",
                         "the result would overwrite what is still read; give it memory of its own",
                     )
-        return {self.first + k: leaf for k, leaf in enumerate(leaves)}
+        return {self.first + k: leaf for k, leaf in enumerate(given)}
 
     def _check_leaf(self, leaf: Any, type: ArrayType, place: str) -> None:
         noun = self.noun.removesuffix("s")

@@ -31,7 +31,7 @@ MAX_ATTEMPTS = 64
 
 NOWHERE: dict[int, Any] = {}
 
-Run = Callable[[Sequence[Any]], Sequence[Any]]
+Run = Callable[..., list[Any]]
 
 _clock = itertools.count()
 
@@ -85,19 +85,19 @@ class Program:
         if self.scalars or self.zero_dims:
             outputs = list(outputs)
             for k in self.scalars:
-                if k not in into:
+                if k not in into and isinstance(outputs[k], np.ndarray):  # others stay on their device
                     outputs[k] = outputs[k][()]
             for k in self.zero_dims:
-                if k not in into:
+                if k not in into and isinstance(outputs[k], (np.ndarray, np.generic)):
                     outputs[k] = np.asarray(outputs[k])
         return self.finish(outputs)
 
     def run_into(self, inputs: list[Any], into: dict[int, Any]) -> list[Any]:
         """Outputs in the caller's arrays: at once where these are contiguous, else copied at the end."""
-        from tracejit.runtime.executable import Executable
-
-        if not isinstance(self.run, Executable):
+        if not hasattr(self.run, "donate"):
             return write(into, self.run(inputs))
+        if hasattr(self.run, "device"):
+            return self.run(inputs, into)
         direct = {k: a for k, a in into.items() if a.flags.carray}
         outputs = self.run(inputs, direct)
         for k, array in direct.items():

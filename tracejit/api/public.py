@@ -54,7 +54,9 @@ def jit(
     fuse: False runs one kernel an equation
     threads: that one call may use; None: as many as `get_threads()` says. Large arrays are worked on in parts
         that depend on their sizes alone, so results are the same bits for any number of threads
-    target: where it runs; "cpu"
+    target: where it runs: "cpu"; "cuda", on the device that holds the arguments (CuPy, torch, Numba, JAX, or
+        NumPy's, which are copied there and back), with results that stay there; or "cuda-emu", which steps
+        the threads of the same kernels on this processor, to be tested without a device
     static_argnames: parameters whose values are part of the program (settings, sizes); hashable
     donate: parameters, by name or position, whose arrays are used up: a result of equal shape and dtype may
         be written over one, and is then that array itself; where this cannot be, results are fresh as ever
@@ -80,6 +82,7 @@ def grad(
     *,
     fuse: bool = True,
     threads: int | None = None,
+    target: str = "cpu",
     static_argnames: str | Sequence[str] = (),
     donate: Donate = (),
 ) -> Transformed:
@@ -87,8 +90,8 @@ def grad(
 
     argnums: the positional argument to differentiate by, or several
     has_aux: `f` returns `(value, aux)`; the result is then `(gradients, aux)`
-    fuse, threads, static_argnames, donate: as in `jit`; `out=` of a call takes arrays nested like the
-        gradients
+    fuse, threads, target, static_argnames, donate: as in `jit`; `out=` of a call takes arrays nested like
+        the gradients
     Returns gradients nested like the argument (a tuple of them where `argnums` is a tuple).
     Raises ShapeError or DTypeError where the result is no float scalar, DTypeError for an integer argument.
 
@@ -98,7 +101,7 @@ def grad(
     np.float64(12.0)
     """
     return _shared(
-        f, _grad_options("grad", argnums, has_aux, False, fuse, "cpu", static_argnames, donate, threads)
+        f, _grad_options("grad", argnums, has_aux, False, fuse, target, static_argnames, donate, threads)
     )
 
 
@@ -109,6 +112,7 @@ def value_and_grad(
     *,
     fuse: bool = True,
     threads: int | None = None,
+    target: str = "cpu",
     static_argnames: str | Sequence[str] = (),
     donate: Donate = (),
 ) -> Transformed:
@@ -122,7 +126,7 @@ def value_and_grad(
     return _shared(
         f,
         _grad_options(
-            "value_and_grad", argnums, has_aux, True, fuse, "cpu", static_argnames, donate, threads
+            "value_and_grad", argnums, has_aux, True, fuse, target, static_argnames, donate, threads
         ),
     )
 

@@ -13,6 +13,7 @@ from tracejit.api.functions import Transformed, base_of
 from tracejit.api.lowering import Lowered
 from tracejit.api.public import jit
 from tracejit.api.signature import Call
+from tracejit.errors import UnsupportedError
 from tracejit.frontend import find_roots
 from tracejit.ir import Graph
 
@@ -50,6 +51,18 @@ class Record:
     @property
     def threads(self) -> int | None:
         return self.function._options.threads
+
+    @property
+    def target(self) -> str:
+        return self.function._options.target
+
+    def refuse_devices(self, what: str) -> None:
+        """Raise UnsupportedError where the function runs elsewhere than on this processor."""
+        if self.target != "cpu":
+            raise UnsupportedError(
+                f'{what} measures this processor, and {self.name} has target="{self.target}"',
+                hint="leave target out to measure here; python -m benchmarks.gpu_check measures a device",
+            )
 
     @property
     def base(self) -> Callable[..., Any]:

@@ -215,6 +215,10 @@ def _refused_leaf(leaf: Any) -> TracejitError:
         )
     if isinstance(leaf, (set, frozenset)):
         return ArgumentError(f"is a {name}, which has no order", hint="pass a list or a tuple of its items")
+    if hasattr(leaf, "__cuda_array_interface__"):
+        return ArgumentError(
+            f"is a {name} on a CUDA device", hint='leave it there with target="cuda", or copy it to the host'
+        )
     if hasattr(leaf, "__array__"):
         return ArgumentError(
             f"is a {name}, which is not a NumPy array", hint="convert it first: np.asarray(x)"

@@ -66,7 +66,9 @@ class Lowering:
         name: str,
         buffers: dict[Var, Buffer],
         choices: Choices = AUTO,
+        wide_sums: bool = True,
     ) -> None:
+        self.wide_sums = wide_sums
         self.choices = choices
         self.group = step.group
         self.order = step.order
@@ -168,7 +170,7 @@ class Lowering:
         accumulator = self.accumulators.get(eqn.out)
         if accumulator is None or self.result_paths[eqn.out] != prefix:
             return
-        raw = Scalar("acc", (accumulator,), _accumulated_dtype(eqn), len(prefix))
+        raw = Scalar("acc", (accumulator,), self.accumulated_dtype(eqn), len(prefix))
         self.finish(eqn, self.language.cast(self.language.wrap(raw), eqn.out.type.dtype).scalar)
 
     # --- equations ------------------------------------------------------------------------------------
@@ -217,13 +219,19 @@ class Lowering:
             self.finish(eqn, self.language.cast(self.language.wrap(one), eqn.out.type.dtype).scalar)
         elif result == prefix[: len(result)]:
             if position is None:
-                value = self.language.cast(self.language.wrap(value), _accumulated_dtype(eqn)).scalar
+                value = self.language.cast(self.language.wrap(value), self.accumulated_dtype(eqn)).scalar
             accumulator = Accumulator(reducer, value.dtype)
             self.accumulators[eqn.out] = accumulator
             self.blocks[len(result)].statements.append(Reset(accumulator))
             self.append(Accumulate(accumulator, value, position, eqn.source))
         else:
             self.combine(eqn, full_index(self.group.computed[eqn.out] or ()), reducer, value)
+
+    def accumulated_dtype(self, eqn: Eqn) -> np.dtype[Any]:
+        """float32 sums may run in float64: cheap in a memory-bound loop and exact to the last bit or so."""
+        dtype = eqn.inputs[0].type.dtype
+        is_wide = self.wide_sums and dtype == np.float32 and eqn.primitive.reducer in ("sum", "prod")
+        return np.dtype(np.float64) if is_wide else dtype
 
     def combine(self, eqn: Eqn, index: tuple[Index, ...], reducer: str, value: Scalar | None) -> None:
         """Reduce into memory, from the neutral element on; nothing more where there is no value."""
@@ -480,9 +488,3 @@ class Lowering:
 def _bits(value: np.generic) -> Any:
     """What tells constants apart: 0.0 differs from -0.0, and NaN is itself."""
     return value.dtype, value.tobytes()
-
-
-def _accumulated_dtype(eqn: Eqn) -> np.dtype[Any]:
-    """float32 sums run in float64 registers: cheap in a memory-bound loop and exact to the last bit or so."""
-    dtype = eqn.inputs[0].type.dtype
-    return np.dtype(np.float64) if dtype == np.float32 and eqn.primitive.reducer in ("sum", "prod") else dtype

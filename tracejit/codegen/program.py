@@ -175,7 +175,7 @@ def _lower(schedule: Schedule, buffers: dict[Var, Buffer], execution: Execution)
                 made.append(LibraryCall(step.eqn))
                 continue
         else:
-            found = _lowered(step, schedule, f"kernel_{count}", buffers)
+            found = _lowered(step, schedule, f"kernel_{count}", buffers, execution.wide_sums)
             count += 1
         if not made or isinstance(made[-1], LibraryCall):
             made.append([])
@@ -186,10 +186,15 @@ def _lower(schedule: Schedule, buffers: dict[Var, Buffer], execution: Execution)
 
 
 def _lowered(
-    step: KernelStep | StreamStep, schedule: Schedule, name: str, buffers: dict[Var, Buffer]
+    step: KernelStep | StreamStep,
+    schedule: Schedule,
+    name: str,
+    buffers: dict[Var, Buffer],
+    wide_sums: bool,
 ) -> Kernel:
     kernels = [
-        Lowering(part, schedule.definitions, name, buffers, schedule.choices).run() for part in step.parts
+        Lowering(part, schedule.definitions, name, buffers, schedule.choices, wide_sums).run()
+        for part in step.parts
     ]
     if isinstance(step, KernelStep):
         return kernels[0]

@@ -173,6 +173,7 @@ class Execution:
     threads: that may run strands at a time, None: as many as the process allows when it is called;
     most_threads: that are used, and for which memory is planned
     tile: rows of a range, None to choose them, and then `tile_scale` times as many
+    wide_sums: float32 is summed in float64, which costs a processor nothing and a CUDA device much
     """
 
     products: bool = False
@@ -183,6 +184,7 @@ class Execution:
     most_threads: int = 1
     tile: int | None = None
     tile_scale: float = 1.0
+    wide_sums: bool = True
 
 
 RangedStep = Ranged | RangedProduct | RangedBatch

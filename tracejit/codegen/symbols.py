@@ -67,6 +67,10 @@ class Symbols:
             self.constants.append(float(value))
         return self._use(self._constant_names[key])
 
+    def constant_dtype(self, name: str) -> np.dtype[np.generic]:
+        """The type in which a float constant was asked for."""
+        return next(np.dtype(kind) for (kind, _), n in self._constant_names.items() if n == name)
+
     def _use(self, name: str) -> str:
         self.used[name] = None
         return name

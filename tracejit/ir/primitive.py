@@ -73,6 +73,8 @@ class Primitive:
         REDUCTION: "sum", "prod", "max", "min", "any", "all", "argmax", "argmin"
     position(i, out_type, **params)           VIEW without operands (`iota`): the element, as an index
     evaluate_into(out, *arrays, **params)     LIBRARY, CONTRACTION: the call, its result into `out`
+    elsewhere(linalg, *arrays, **params)      LIBRARY: `evaluate` for arrays that NumPy's functions dispatch
+        on, with a module like `scipy.linalg`; None where `evaluate` takes them itself
     routine(*types, **params) -> Routine      LIBRARY: what compiled code calls in place of `evaluate`
     identity_axes(in_types, out_type, **params)
         VIEW that only moves, adds or drops whole axes: for each operand dimension the output dimension
@@ -92,6 +94,7 @@ class Primitive:
     position: Rule | None = None
     identity_axes: Rule | None = None
     evaluate_into: Rule | None = None
+    elsewhere: Rule | None = None
     routine: Callable[..., Routine] | None = None
     cost: int = 1
     pure: bool = True

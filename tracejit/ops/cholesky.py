@@ -14,6 +14,7 @@ import numpy as np
 from tracejit.errors import ArgumentError
 from tracejit.ir import ArrayType, Kind, Routine
 from tracejit.ops.contraction import matmul
+from tracejit.ops.core import stored
 from tracejit.ops.families import add_values, primitive
 from tracejit.ops.matrices import check_square, half_lower, mirrored, square_matrices, triangle, turned
 from tracejit.ops.tables import implements, implements_scipy
@@ -28,7 +29,7 @@ def _sizes(t: ArrayType) -> tuple[int, int]:
 
 
 def _evaluate_cholesky(a: Any) -> Any:
-    return np.linalg.cholesky(np.asarray(a))
+    return np.linalg.cholesky(stored(a))
 
 
 def _jvp_cholesky(primals: Sequence[Value], tangents: Sequence[Value | None], out: Value) -> Value | None:
@@ -69,13 +70,14 @@ _cholesky = primitive(
 # blocks, twice those of the factorisation, as any adjoint in reverse mode.
 
 
-def _evaluate_adjoint(factor: Any, ct: Any) -> Any:
-    factor, ct = np.asarray(factor), np.asarray(ct)
+def _evaluate_adjoint(factor: Any, ct: Any, linalg: Any = None) -> Any:
+    factor, ct = stored(factor), stored(ct)
     product = np.swapaxes(factor, -1, -2) @ np.tril(ct)
     doubled = np.tril(product) + np.swapaxes(np.tril(product, -1), -1, -2)
-    half = solve_each(factor, doubled, True, True, False)
-    both = solve_each(factor, np.swapaxes(half, -1, -2), True, True, False)
-    return np.tril(both) - both * (0.5 * np.eye(both.shape[-1], dtype=both.dtype))
+    half = solve_each(factor, doubled, True, True, False, linalg)
+    both = solve_each(factor, np.swapaxes(half, -1, -2), True, True, False, linalg)
+    below = np.tril(both, -1)
+    return below + (np.tril(both) - below) * both.dtype.type(0.5)
 
 
 def _infer_adjoint(factor: ArrayType, ct: ArrayType) -> ArrayType:
@@ -124,6 +126,7 @@ _cholesky_adjoint = primitive(
     Kind.LIBRARY,
     infer=_infer_adjoint,
     evaluate=_evaluate_adjoint,
+    elsewhere=lambda linalg, factor, ct: _evaluate_adjoint(factor, ct, linalg),
     jvp=_jvp_adjoint,
     vjp=_vjp_adjoint,
     routine=lambda factor, ct: Routine("cholesky_adjoint", _sizes(ct), ct.shape[-1] ** 3 // 3, replaces=1),

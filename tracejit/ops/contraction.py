@@ -12,7 +12,7 @@ from tracejit.errors import ArgumentError, DTypeError, ShapeError
 from tracejit.ir import ArrayType, Kind, check_dtype
 from tracejit.ops.arithmetic import multiply
 from tracejit.ops.axes import normalize_axis, refuse_out, static_ints
-from tracejit.ops.core import broadcast, broadcast_to, convert, permute, reduce_sum, reshape
+from tracejit.ops.core import broadcast, broadcast_to, convert, permute, reduce_sum, reshape, stored
 from tracejit.ops.families import multilinear
 from tracejit.ops.joining import array
 from tracejit.ops.reduction import reduce_any
@@ -51,7 +51,7 @@ def _infer_dot(
 def _evaluate_dot(
     a: Any, b: Any, contract: AxisPairs, batch: AxisPairs, scale: float = 1.0, out: Any = None
 ) -> Any:
-    product = _evaluate_product(np.asarray(a), np.asarray(b), contract, batch, out)
+    product = _evaluate_product(stored(a), stored(b), contract, batch, out)
     return product if scale == 1 else np.multiply(product, product.dtype.type(scale), out=out)
 
 

@@ -19,6 +19,11 @@ from tracejit.ops.value import Value, emit
 Axes = tuple[int, ...]
 
 
+def stored(x: Any) -> Any:
+    """`x` as an array: as it is where NumPy's functions know it, also one of CuPy's on its device."""
+    return x if hasattr(x, "__array_function__") else np.asarray(x)
+
+
 # --- convert -------------------------------------------------------------------------------------------
 
 
@@ -161,8 +166,8 @@ def _infer_broadcast(t: ArrayType, shape: Axes, dims: Axes) -> ArrayType:
 
 
 def _evaluate_broadcast(x: Any, shape: Axes, dims: Axes) -> Any:
-    x = np.asarray(x)
-    order = np.argsort(dims) if dims else ()
+    x = stored(x)
+    order = sorted(range(len(dims)), key=dims.__getitem__)
     wide = [1] * len(shape)
     for d in dims:
         wide[d] = shape[d]

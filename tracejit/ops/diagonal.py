@@ -11,7 +11,7 @@ from tracejit.errors import ShapeError
 from tracejit.ir import ArrayType, Kind
 from tracejit.ops.arithmetic import select, zeros_of
 from tracejit.ops.axes import normalize_axis, refuse_out, static_int
-from tracejit.ops.core import broadcast_to, convert, iota, permute, reduce_sum, reshape
+from tracejit.ops.core import broadcast_to, convert, iota, permute, reduce_sum, reshape, stored
 from tracejit.ops.families import linear
 from tracejit.ops.shape import settle_dtype, strong
 from tracejit.ops.tables import implements
@@ -38,11 +38,12 @@ def _infer_undiagonal(t: ArrayType, rows: int, cols: int, row: int, col: int) ->
 
 
 def _evaluate_undiagonal(x: Any, rows: int, cols: int, row: int, col: int) -> Any:
-    x = np.asarray(x)
-    out = np.zeros((*x.shape[:-1], rows, cols), x.dtype)
-    k = np.arange(x.shape[-1])
-    out[..., row + k, col + k] = x
-    return out
+    x = stored(x)
+    out = np.zeros_like(x, shape=(*x.shape[:-1], rows * cols))
+    size = x.shape[-1]
+    start = row * cols + col
+    out[..., start : start + max(0, (size - 1) * (cols + 1) + 1) : cols + 1][..., :size] = x
+    return out.reshape(*x.shape[:-1], rows, cols)
 
 
 def _index_undiagonal(
@@ -65,7 +66,9 @@ diagonal_op = linear(
     "diagonal",
     Kind.VIEW,
     infer=_infer_diagonal,
-    evaluate=lambda x, row, col, size: np.asarray(x)[..., row + np.arange(size), col + np.arange(size)],
+    evaluate=lambda x, row, col, size: np.diagonal(
+        stored(x)[..., row : row + size, col : col + size], 0, -2, -1
+    ),
     transpose=lambda ct, in_type, row, col, size: undiagonal(
         ct, rows=in_type.shape[-2], cols=in_type.shape[-1], row=row, col=col
     ),

@@ -6,6 +6,7 @@ which carries no derivative itself; `lu_solve` and `log_abs_det` take the matrix
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from tracejit.ir import ArrayType, Kind, Routine
 from tracejit.ops.arithmetic import full, multiply, sign
 from tracejit.ops.axes import refuse
 from tracejit.ops.contraction import matmul
-from tracejit.ops.core import broadcast, convert, iota, reduce_sum, reshape
+from tracejit.ops.core import broadcast, convert, iota, reduce_sum, reshape, stored
 from tracejit.ops.diagonal import matrix_diagonal
 from tracejit.ops.families import primitive
 from tracejit.ops.matrices import (
@@ -62,6 +63,21 @@ def _evaluate_lu(a: Any, strict: bool) -> Any:
     return out
 
 
+def _lu_elsewhere(linalg: Any, a: Any, strict: bool) -> Any:
+    n = a.shape[-1]
+    out = np.zeros_like(a, shape=(*a.shape[:-2], n + 2, n))
+    for k in positions_of(a.shape[:-2]) if a.size else ():
+        with warnings.catch_warnings():  # of a singular matrix
+            warnings.simplefilter("ignore")
+            factors, rows = linalg.lu_factor(a[k].T, check_finite=False)
+        if strict and (np.diagonal(factors) == 0).any():
+            raise np.linalg.LinAlgError(SINGULAR)
+        out[k][:n] = factors.T
+        out[k][n].view(np.int32)[:n] = rows + 1
+        out[k][n + 1, 0] = 1 - 2 * (sum(row != place for place, row in enumerate(rows.tolist())) % 2)
+    return out
+
+
 lu = primitive(
     "lu",
     Kind.LIBRARY,
@@ -69,6 +85,7 @@ lu = primitive(
     evaluate=_evaluate_lu,
     jvp=lambda primals, tangents, out, strict: None,
     vjp=lambda ct, primals, out, needed, strict: (None,),
+    elsewhere=_lu_elsewhere,
     routine=lambda a, strict: Routine(
         "lu", _sizes(a), a.shape[-1] ** 3 // 3, (strict,), failure=SINGULAR if strict else None
     ),
@@ -101,6 +118,13 @@ def _evaluate_solve(factors: Any, a: Any, b: Any, transpose: bool) -> Any:
     solve: Any = get_lapack_funcs("getrs", dtype=b.dtype)
     for k in positions_of(b.shape[:-2]) if b.size else ():
         out[k] = solve(*_unpacked(factors[k]), b[k], trans=int(not transpose))[0]
+    return out
+
+
+def _solve_elsewhere(linalg: Any, factors: Any, a: Any, b: Any, transpose: bool) -> Any:
+    out = np.empty_like(b, order="C")
+    for k in positions_of(b.shape[:-2]) if b.size else ():
+        out[k] = linalg.lu_solve(_unpacked(factors[k]), b[k], trans=int(not transpose), check_finite=False)
     return out
 
 
@@ -138,6 +162,7 @@ lu_solve = primitive(
     Kind.LIBRARY,
     infer=_infer_solve,
     evaluate=_evaluate_solve,
+    elsewhere=_solve_elsewhere,
     jvp=_jvp_solve,
     vjp=_vjp_solve,
     routine=_solve_routine,
@@ -202,7 +227,7 @@ def _infer_log_abs_det(factors: ArrayType, a: ArrayType) -> ArrayType:
 
 
 def _evaluate_log_abs_det(factors: Any, a: Any) -> Any:
-    factors = np.asarray(factors)
+    factors = stored(factors)
     diagonal = np.diagonal(factors[..., : factors.shape[-1], :], 0, -2, -1)
     with np.errstate(divide="ignore"):
         return np.sum(np.log(np.abs(diagonal)), axis=-1, dtype=factors.dtype)

@@ -12,7 +12,7 @@ from tracejit.errors import ArgumentError, ShapeError
 from tracejit.ir import ArrayType, Kind
 from tracejit.ops.arithmetic import full
 from tracejit.ops.axes import is_default, normalize_axis, refuse_out
-from tracejit.ops.core import convert, reshape
+from tracejit.ops.core import convert, reshape, stored
 from tracejit.ops.families import add_values, linear, primitive
 from tracejit.ops.joining import array, join
 from tracejit.ops.tables import implements
@@ -40,7 +40,7 @@ def _infer_scan(t: ArrayType, axis: int, reverse: bool) -> ArrayType:
 
 
 def _evaluate_cumsum(x: Any, axis: int, reverse: bool) -> Any:
-    x = np.asarray(x)
+    x = stored(x)
     if reverse:
         return np.flip(np.cumsum(np.flip(x, axis), axis=axis, dtype=x.dtype), axis)
     return np.cumsum(x, axis=axis, dtype=x.dtype)
@@ -72,17 +72,19 @@ def _infer_recurrence(a: ArrayType, b: ArrayType, axis: int, reverse: bool) -> A
 
 
 def _evaluate_recurrence(a: Any, b: Any, axis: int, reverse: bool) -> Any:
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = stored(a), stored(b)
     out = np.empty_like(b)
     rows = [np.moveaxis(np.flip(x, axis) if reverse else x, axis, 0) for x in (a, b)]
     states = np.moveaxis(np.flip(out, axis) if reverse else out, axis, 0)
     n = states.shape[0]
-    if states.size == n:  # one lane: Python floats are several times faster than arrays of one element
+    if states.size == n and isinstance(
+        out, np.ndarray
+    ):  # one lane: Python floats are several times faster than arrays of one element
         lane = zip(rows[0].ravel().tolist(), rows[1].ravel().tolist(), strict=True)
         steps = itertools.accumulate(lane, lambda h, ab: ab[0] * h + ab[1], initial=0)
         states[...] = np.array(list(itertools.islice(steps, n)), out.dtype).reshape(states.shape)
         return out
-    state = np.zeros(states.shape[1:], out.dtype)
+    state: Any = 0
     for i in range(n):
         states[i] = state
         state = rows[0][i] * state + rows[1][i]
@@ -119,7 +121,7 @@ linear_recurrence = primitive(
 
 
 def _evaluate_exclusive_cumprod(x: Any, axis: int, reverse: bool) -> Any:
-    x = np.asarray(x)
+    x = stored(x)
     out = np.ones_like(x)
     source = np.moveaxis(np.flip(x, axis) if reverse else x, axis, 0)
     target = np.moveaxis(np.flip(out, axis) if reverse else out, axis, 0)

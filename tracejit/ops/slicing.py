@@ -14,7 +14,7 @@ import numpy as np
 from tracejit.errors import ShapeError
 from tracejit.ir import ArrayType, Kind
 from tracejit.ops.axes import normalize_axes, normalize_axis, static_int, static_ints
-from tracejit.ops.core import permute
+from tracejit.ops.core import permute, stored
 from tracejit.ops.families import linear
 from tracejit.ops.tables import implements
 from tracejit.ops.value import Value, as_value
@@ -54,7 +54,7 @@ slice_op = linear(
     "slice",
     Kind.VIEW,
     infer=_infer_slice,
-    evaluate=lambda x, starts, sizes, steps: np.asarray(x)[_python_slices(starts, sizes, steps)],
+    evaluate=lambda x, starts, sizes, steps: stored(x)[_python_slices(starts, sizes, steps)],
     transpose=lambda ct, in_type, starts, sizes, steps: unslice(
         ct, shape=in_type.shape, starts=starts, steps=steps
     ),
@@ -76,8 +76,8 @@ def _infer_unslice(t: ArrayType, shape: Axes, starts: Axes, steps: Axes) -> Arra
 
 
 def _evaluate_unslice(x: Any, shape: Axes, starts: Axes, steps: Axes) -> Any:
-    x = np.asarray(x)
-    out = np.zeros(shape, x.dtype)
+    x = stored(x)
+    out = np.zeros_like(x, shape=shape)
     out[_python_slices(starts, x.shape, steps)] = x
     return out
 

@@ -10,7 +10,7 @@ import numpy as np
 from tracejit.errors import ArgumentError, DTypeError, ShapeError
 from tracejit.ir import ArrayType, Kind, Routine
 from tracejit.ops.contraction import matmul
-from tracejit.ops.core import permute_p, reshape
+from tracejit.ops.core import permute_p, reshape, stored
 from tracejit.ops.families import primitive
 from tracejit.ops.matrices import (
     check_square,
@@ -36,18 +36,19 @@ def _infer(a: ArrayType, b: ArrayType, lower: bool, transpose: bool, unit: bool)
     return b
 
 
-def solve_each(a: Any, b: Any, lower: bool, transpose: bool, unit: bool) -> Any:
-    """The reference, by SciPy, matrix after matrix."""
-    from scipy.linalg import solve_triangular
+def solve_each(a: Any, b: Any, lower: bool, transpose: bool, unit: bool, linalg: Any = None) -> Any:
+    """The reference, by SciPy or a module like `scipy.linalg`, matrix after matrix."""
+    if linalg is None:
+        from scipy import linalg
 
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = stored(a), stored(b)
     out = np.empty_like(b, order="C")
     if not unit and (np.diagonal(a, 0, -2, -1) == 0).any():
         raise np.linalg.LinAlgError(SINGULAR)
     if out.size:
         options: Any = {"trans": int(transpose), "lower": lower, "unit_diagonal": unit, "check_finite": False}
         for k in positions_of(a.shape[:-2]):
-            out[k] = solve_triangular(a[k], b[k], **options)
+            out[k] = linalg.solve_triangular(a[k], b[k], **options)
     return out
 
 
@@ -104,6 +105,7 @@ _triangular_solve = primitive(
     Kind.LIBRARY,
     infer=_infer,
     evaluate=solve_each,
+    elsewhere=lambda linalg, a, b, **params: solve_each(a, b, **params, linalg=linalg),
     jvp=_jvp,
     vjp=_vjp,
     routine=_routine,

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from tracejit.config import Config
 from tracejit.errors import CacheWarning, InternalError
@@ -39,6 +39,8 @@ SOURCES: dict[Language, str] = {"llvm": ".ll", "numba": ".py"}  # of the text th
 # takes longer than compiling a small program.
 SWEEP_EVERY = 16
 _STALE_SECONDS = 3600.0  # a temporary file this old was left behind by a process that died
+
+T = TypeVar("T")
 
 _programs: dict[str, NativeProgram] = {}
 _key_locks: dict[str, threading.Lock] = {}
@@ -88,6 +90,31 @@ def get_machinery(text: str, config: Config) -> NativeProgram:
     return _load_or_compile(text, "llvm", program_key(text, "llvm"), config, lambda name, amount=1: None)[0]
 
 
+def get_record(
+    source: str, dependencies: str, make: Callable[[], Record], suffix: str, config: Config
+) -> tuple[Record, Origin]:
+    """Code for another processor, kept on disk like programs; whoever asks loads it and keeps it in memory.
+
+    dependencies: a text of all that the code depends on besides its source and the versions of this library
+    make: compiles; suffix: of the source that is kept beside the code
+    """
+    facts = json.dumps([_versions(), dependencies], sort_keys=True)
+    key = hashlib.sha256(f"{strip_comments(source)}\0{facts}".encode()).hexdigest()
+    folder = _usable_folder(config.cache_dir)
+    record, problem = _load_entry(folder, key, lambda found: found) if folder is not None else (None, None)
+    if record is not None:
+        stats.record("disk_hits")
+        return record, "disk"
+    record = make()
+    stats.record("compiles")
+    stats.record("compile_seconds", record.compile_seconds)
+    if folder is not None:
+        _store_entry(folder, key, record, source, suffix, config.cache_limit_bytes)
+    if problem is not None:
+        warnings.warn(problem, CacheWarning, stacklevel=4)
+    return record, "compiled"
+
+
 def cache_clear() -> None:
     """Forget the programs in memory and set the counters to zero; the disk keeps its entries.
 
@@ -112,7 +139,7 @@ def _load_or_compile(
     count: Callable[..., None] = stats.record,
 ) -> tuple[NativeProgram, Origin]:
     folder = _usable_folder(config.cache_dir)
-    program, problem = _load_entry(folder, key) if folder is not None else (None, None)
+    program, problem = _load_entry(folder, key, native.load) if folder is not None else (None, None)
     if program is not None:
         count("disk_hits")
         return program, "disk"
@@ -226,8 +253,8 @@ def _is_private(status: os.stat_result) -> bool:
     return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _load_entry(folder: Path, key: str) -> tuple[NativeProgram | None, str | None]:
-    """The program of a good entry, or what is wrong with a bad one, which is deleted."""
+def _load_entry(folder: Path, key: str, load: Callable[[Record], T]) -> tuple[T | None, str | None]:
+    """What `load` makes of a good entry, or what is wrong with a bad one, which is deleted."""
     path = folder / (key + SUFFIX)
     try:
         data = path.read_bytes()
@@ -236,7 +263,7 @@ def _load_entry(folder: Path, key: str) -> tuple[NativeProgram | None, str | Non
     except OSError as error:
         return None, f"a compiled program could not be read: {error}"
     try:
-        program = native.load(decode_record(data, key))
+        program = load(decode_record(data, key))
     except MissingSymbolError as error:
         reason = f"it calls functions that this process lacks ({error})"
     except (DamagedEntryError, InternalError) as error:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import struct
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -20,14 +19,13 @@ from tracejit.codegen.loops import CONTIGUOUS, SCATTERED, Kernel
 from tracejit.codegen.program import LibraryCall, Program, Segment, build_program
 from tracejit.codegen.table import ProgramText
 from tracejit.config import Config
-from tracejit.errors import LinAlgError
-from tracejit.ir import Atom, Const, Eqn, Var
+from tracejit.ir import Var
 from tracejit.runtime import threads
 from tracejit.runtime import workspace as pool
 from tracejit.runtime.abi import CONTENT, cell_address, offsets_hold
 from tracejit.runtime.cache import Origin, get_program
+from tracejit.runtime.library import call_library
 from tracejit.runtime.native import NativeProgram, register_bytes
-from tracejit.schedule.access import is_virtual
 from tracejit.schedule.fusion import schedule_graph
 from tracejit.schedule.normalize import pack_inputs
 
@@ -66,6 +64,7 @@ class Executable:
     def __init__(self, program: Program, config: Config) -> None:
         self.program = program
         self.config = config
+        self.workspace = program.workspace
         self.bound: dict[tuple[int, ...], Bound] = {}
         self.dtypes = tuple(v.type.dtype for v in program.inputs)
         graph = program.schedule.graph
@@ -177,23 +176,7 @@ class Executable:
                 bound.entry(bound.pack(call.number, *dynamic) + bound.fixed, bound.constants)
 
     def call_library(self, call: LibraryCall, arrays: dict[Var, Any]) -> None:
-        eqn = call.eqn
-        operands = [self.operand(a, arrays) for a in eqn.inputs]
-        out = arrays[eqn.out]
-        with np.errstate(all="ignore"), _located(eqn):
-            if eqn.primitive.evaluate_into is not None:
-                eqn.primitive.evaluate_into(out, *operands, **eqn.params)
-            else:
-                out[...] = eqn.primitive.evaluate(*operands, **eqn.params)
-
-    def operand(self, atom: Atom, arrays: dict[Var, Any]) -> Any:
-        """A stored array, or NumPy's view of one for a chain of views."""
-        if isinstance(atom, Const):
-            return atom.value
-        eqn = self.program.schedule.definitions.get(atom)
-        if eqn is None or not is_virtual(eqn):
-            return arrays[atom]
-        return eqn.primitive.evaluate(*(self.operand(a, arrays) for a in eqn.inputs), **eqn.params)
+        call_library(call.eqn, arrays, self.program.schedule.definitions)
 
     def bind(self, layout: tuple[int, ...]) -> Bound:
         """Print the program for one set of layouts, compile or find it, and lay out its table."""
@@ -259,15 +242,6 @@ class Executable:
             raise bound.text.checks[number - 1].error()
 
         return raise_error
-
-
-@contextmanager
-def _located(eqn: Eqn) -> Generator[None]:
-    """NumPy's errors about matrices come out with the user's line."""
-    try:
-        yield
-    except np.linalg.LinAlgError as error:
-        raise LinAlgError(str(error), where=eqn.source.describe() if eqn.source else None) from None
 
 
 def _runs_of_kernels(program: Program) -> list[Segment]:

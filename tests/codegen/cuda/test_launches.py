@@ -1,0 +1,164 @@
+"""Kernels at sizes around a warp, a block and several blocks, in all dtypes and layouts, in the emulator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.codegen.cuda.emulated import check_function, shape_of
+
+Rng = np.random.Generator
+
+SIZES = (0, 1, 31, 32, 33, 255, 256, 257, 1023, 1024, 1025, 2500)
+WIDTHS = (1, 7, 31, 33, 300, 1100)
+FLOATS = ("f8", "f4")
+DTYPES = ("f8", "f4", "i8", "i4", "u1", "?")
+
+
+def numbers(rng: Rng, shape: Any, dtype: str) -> Any:
+    """Small integers, of which sums are exact."""
+    return rng.integers(0, 2 if dtype == "?" else 5, shape).astype(dtype)
+
+
+def slack(dtype: str) -> float:
+    return 1e-12 if dtype == "f8" else 2e-5
+
+
+def softmax_loss(x: Any, y: Any) -> Any:
+    shifted = x - x.max(axis=1, keepdims=True)
+    return np.sum(y * (np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted))
+
+
+def layer_norm(x: Any, scale: Any, shift: Any) -> Any:
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return np.sum((centred / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5) * scale + shift) ** 2)
+
+
+def logistic(w: Any, x: Any, y: Any) -> Any:
+    z = x @ w
+    return np.mean(np.logaddexp(0, z) - y * z)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_chain_and_its_sums(n: int, dtype: str, rng: Rng) -> None:
+    x, y = rng.normal(size=(2, n)).astype(dtype)
+    program = check_function(
+        lambda x, y: np.sum(np.tanh(x) * y + np.exp(-x * x)), x, y, tolerance=slack(dtype)
+    )
+    assert len(program.launches) == 1
+
+
+@pytest.mark.parametrize("n", SIZES[1:])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_reductions_to_a_number(n: int, dtype: str, rng: Rng) -> None:
+    x = numbers(rng, n, dtype)
+    for reduce in (np.sum, np.prod, np.max, np.min, np.argmax, np.argmin, np.any, np.all):
+        check_function(lambda x, reduce=reduce: reduce(x), x, gradient=False)
+
+
+@pytest.mark.parametrize("n", (33, 257, 2500))
+@pytest.mark.parametrize("where", ([5], [5, 30], [-1]))
+def test_positions_of_nan_and_of_ties_are_the_first(n: int, where: list[int], rng: Rng) -> None:
+    x = rng.integers(0, 3, n).astype(float)
+    x[where] = np.nan
+    for y in (x, np.nan_to_num(x)):
+        program = check_function(lambda x: (np.argmax(x), np.argmin(x), np.max(x)), y, gradient=False)
+    assert n < 2500 or shape_of(program)[0][1] > 1
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("rows", (3, 20))
+def test_softmax_rows(rows: int, width: int, rng: Rng) -> None:
+    rows = rows if width < 300 else 2
+    check_function(softmax_loss, rng.normal(size=(rows, width)), rng.random((rows, width)), tolerance=1e-11)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_layer_norm_rows(width: int, dtype: str, rng: Rng) -> None:
+    x, scale, shift = rng.normal(size=(3, width)), rng.normal(size=width), rng.normal(size=width)
+    check_function(layer_norm, *[a.astype(dtype) for a in (x, scale, shift)], tolerance=50 * slack(dtype))
+
+
+@pytest.mark.parametrize("width", (1, 5, 20, 40, 300))
+@pytest.mark.parametrize("n", (1, 33, 257))
+def test_a_regression_and_its_gradient_read_the_matrix_in_one_pass(n: int, width: int, rng: Rng) -> None:
+    x, w, y = rng.normal(size=(n, width)), rng.normal(size=width), rng.random(n)
+    program = check_function(lambda w: logistic(w, x, y), w, tolerance=1e-11)
+    assert len(program.launches) <= 2
+
+
+@pytest.mark.parametrize("shape", ((1, 1), (300, 5), (5, 300), (520, 3)))
+@pytest.mark.parametrize("dtype", ("f8", "f4", "i4", "u1", "?"))
+def test_reductions_over_rows_and_columns(shape: tuple[int, int], dtype: str, rng: Rng) -> None:
+    x = numbers(rng, shape, dtype)
+    check_function(
+        lambda x: (x.sum(axis=0), x.max(axis=1), np.argmin(x, axis=0), np.argmax(x, axis=1)),
+        x,
+        gradient=False,
+    )
+
+
+@pytest.mark.parametrize("n", (1, 255, 257, 513))
+@pytest.mark.parametrize("tail", ((), (2,)))
+def test_scattered_sums_have_one_order(n: int, tail: tuple[int, ...], rng: Rng) -> None:
+    table, index = rng.normal(size=(7, *tail)), rng.integers(-7, 7, n)
+    program = check_function(lambda table: np.sum(np.tanh(table[index]) ** 2), table)
+    assert all(lanes != 256 or blocks > 1 for lanes, blocks in shape_of(program) if n > 256)
+
+
+@pytest.mark.parametrize("n", (1, 3, 300))
+def test_small_products_stay_in_registers(n: int, rng: Rng) -> None:
+    x, w, b = rng.normal(size=(n, 5)), rng.normal(size=(5, 3)), rng.normal(size=3)
+    y = rng.random((n, 3))
+
+    def loss(w: Any, b: Any) -> Any:
+        z = x @ w + b
+        return np.mean(np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z))))
+
+    check_function(loss, w, b)
+
+
+@pytest.mark.parametrize("name", ("strided", "reversed", "fortran", "frozen", "broadcast"))
+def test_inputs_as_they_lie(name: str, rng: Rng) -> None:
+    x = rng.normal(size=(40, 33))
+    x = {
+        "strided": lambda: x[::2, ::3],
+        "reversed": lambda: x[::-1, ::-1],
+        "fortran": lambda: np.asfortranarray(x),
+        "frozen": lambda: x,
+        "broadcast": lambda: np.broadcast_to(x[:1], (40, 33)),
+    }[name]()
+    x.flags.writeable = False
+    check_function(lambda x: np.sum(np.exp(x) / np.exp(x).sum(axis=1, keepdims=True) * x), x)
+    check_function(lambda x: x.sum(axis=0) * x[1], x, gradient=False)
+
+
+def test_nan_and_infinity_go_through(rng: Rng) -> None:
+    x = rng.normal(size=(6, 50))
+    x[0, 0], x[1, 3], x[2, 2], x[3, :] = np.nan, np.inf, -np.inf, 0.0
+    check_function(softmax_loss, x, np.ones_like(x), tolerance=1e-11)
+    check_function(lambda x: (x.max(), x.min(axis=1), np.sqrt(x), np.maximum(x, 0)), x, gradient=False)
+
+
+@pytest.mark.parametrize("n", (1, 257, 3000))
+def test_a_softmax_over_one_long_vector_is_cut_into_launches_of_many_blocks(n: int, rng: Rng) -> None:
+    x = rng.normal(size=n)
+    program = check_function(
+        lambda x: np.sum(np.exp(x - x.max()) / np.exp(x - x.max()).sum() * x), x, tolerance=1e-11
+    )
+    assert n < 3000 or all(blocks > 1 for _, blocks in shape_of(program))
+
+
+def test_an_index_out_of_range_is_an_error_with_the_users_line(rng: Rng) -> None:
+    index = np.array([0, 7])
+    with pytest.raises(IndexError, match="outside an axis of size 7"):
+        check_function(lambda table, index: np.sum(table[index]), rng.normal(size=7), index)
+
+
+def test_how_many_blocks_there_are_depends_on_sizes_alone(rng: Rng) -> None:
+    program = check_function(lambda x: np.sum(x * x), rng.normal(size=5000))
+    assert shape_of(program) == [(0, 5)]

@@ -1,0 +1,426 @@
+"""Stand-ins for a CUDA driver, CuPy and torch: device memory is the host's, and launches go to the emulator.
+
+The arrays refuse what real ones refuse: to become NumPy arrays on their own, and functions that CuPy lacks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import types
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from tracejit.codegen.cuda.launches import Launch
+from tracejit.config import Config
+from tracejit.runtime.cuda import arrays, device
+from tracejit.runtime.cuda.compiler import Cubin
+from tracejit.runtime.cuda.emulator import run_launch
+
+# Functions of NumPy that CuPy answers for its arrays, among those that library calls may meet.
+ANSWERED = {
+    *(
+        "argmax",
+        "argmin",
+        "broadcast_to",
+        "concatenate",
+        "cumprod",
+        "cumsum",
+        "diagonal",
+        "empty_like",
+        "flip",
+    ),
+    *(
+        "max",
+        "min",
+        "moveaxis",
+        "ones_like",
+        "prod",
+        "reshape",
+        "sum",
+        "swapaxes",
+        "transpose",
+        "tril",
+        "triu",
+    ),
+    *("zeros_like", "where", "copyto", "cholesky", "solve", "slogdet", "inv"),
+}
+
+_blocks: weakref.WeakValueDictionary[int, Block] = weakref.WeakValueDictionary()
+
+
+class Block:
+    """A piece of device memory, on a device; what is fresh is poisoned."""
+
+    def __init__(self, size: int, number: int) -> None:
+        self.bytes = np.full(max(size, 1) + 256, 0xFF, np.uint8)
+        self.start = -self.bytes.ctypes.data % 256
+        self.address = self.bytes.ctypes.data + self.start
+        self.size, self.number = max(size, 1), number
+        _blocks[self.address] = self
+
+    def view(self, address: int, shape: Any, dtype: Any, strides: Any = None) -> np.ndarray[Any, Any]:
+        offset = self.start + address - self.address
+        return np.ndarray(shape, dtype, self.bytes, offset, strides)
+
+
+def block_at(address: int) -> Block:
+    found = [b for b in _blocks.values() if b.address <= address < b.address + b.size]
+    assert len(found) == 1, f"address {address} is in {len(found)} pieces of device memory"
+    return found[0]
+
+
+class Driver:
+    """Runs launches in the emulator, from integers, as a driver is given them."""
+
+    def __init__(self) -> None:
+        self.compiled: list[str] = []
+        self.launched: list[tuple[str, int, int]] = []
+        self.known: dict[bytes, Launch] = {}
+
+    def architecture(self, device: int) -> tuple[int, int]:
+        return (9, 0)
+
+    def compile(self, launch: Launch, architecture: tuple[int, int]) -> Cubin:
+        self.compiled.append(launch.text)
+        code = repr((launch.text, launch.parameters, architecture)).encode()
+        self.known[code] = launch
+        return Cubin(code, launch.name, "// ptx")
+
+    def load(self, cubin: Cubin, device: int) -> Any:
+        return self.known[cubin.code], device
+
+    def grid(self, blocks: int, threads: int) -> Any:
+        return blocks, threads
+
+    def stream(self, handle: int) -> Any:
+        return handle
+
+    def launch(self, stream: Any, grid: Any, kernel: Any, arguments: Sequence[Any]) -> None:
+        known, number = kernel  # of the same text; sizes and blocks may have been others
+        launch = replace(known, blocks=grid[0])
+        assert grid[1] == launch.threads
+        self.launched.append((launch.name, number, stream))
+        packed, arguments = iter(arguments), []
+        for kind in launch.parameters:  # Numba's arrays are seven parameters, the fifth of them the address
+            arguments.append([next(packed) for _ in range(7)][4] if kind.endswith("[]") else next(packed))
+        assert next(packed, None) is None
+        given = zip(launch.parameters, launch.slots, arguments, strict=True)
+        run_launch(launch, [_unpacked(kind, slot, x, number) for kind, slot, x in given])
+
+
+def _unpacked(kind: str, slot: Any, x: Any, number: int) -> Any:
+    """An argument as the emulator takes it: for an address, the memory around it."""
+    if kind[0] != "*" and not kind.endswith("[]"):
+        assert type(x) is np.dtype(kind).type, (kind, type(x))
+        return x
+    assert type(x) is int, f"an address is {type(x)}"
+    block, dtype = block_at(x), np.dtype(kind.strip("*[]"))
+    assert block.number == number, "memory of another device"
+    if slot[0] == "status":
+        return block.view(x, (1,), dtype)
+    size = dtype.itemsize
+    before, behind = (x - block.address) // size, (block.address + block.size - x) // size
+    return block.view(x, (before + 1, behind), dtype, (-size, size))
+
+
+# --- CuPy ---------------------------------------------------------------------------------------------------
+
+
+class Pointer:
+    def __init__(self, block: Block, ptr: int) -> None:
+        self.block, self.ptr, self.device_id = block, ptr, block.number
+
+    def __add__(self, offset: int) -> Pointer:
+        return Pointer(self.block, self.ptr + offset)
+
+
+class CupyArray(np.lib.mixins.NDArrayOperatorsMixin):
+    __module__ = "cupy"
+
+    def __init__(self, shape: Any, dtype: Any = float, memptr: Pointer | None = None) -> None:
+        dtype = np.dtype(dtype)
+        if memptr is None:
+            block = Block(int(np.prod(shape)) * dtype.itemsize, CURRENT["device"])
+            memptr = Pointer(block, block.address)
+        self._hold(memptr.block.view(memptr.ptr, shape, dtype), memptr.block)
+
+    def _hold(self, host: np.ndarray[Any, Any], block: Block) -> CupyArray:
+        self.host, self.block = host, block
+        return self
+
+    dtype = property(lambda self: self.host.dtype)
+    shape = property(lambda self: self.host.shape)
+    strides = property(lambda self: self.host.strides)
+    ndim = property(lambda self: self.host.ndim)
+    size = property(lambda self: self.host.size)
+    flags = property(lambda self: self.host.flags)
+    data = property(lambda self: Pointer(self.block, self.host.__array_interface__["data"][0]))
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return dict(self.host.__array_interface__, version=3)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        out = kwargs.pop("out", None)
+        if out is not None:
+            kwargs["out"] = tuple(_host(x) for x in out)
+        found = getattr(ufunc, method)(*map(_host, inputs), **kwargs)
+        return out[0] if out is not None else wrap(found)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func.__name__ not in ANSWERED:
+            raise TypeError(f"CuPy does not answer {func.__name__}")
+        out = kwargs.get("out")
+        args, kwargs = _deep(args), {k: _deep(v) for k, v in kwargs.items()}
+        found = func(*args, **kwargs)
+        return out if out is not None else _wrapped(found, args)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._view(self.host[_index(index)])
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(value, np.ndarray) and value.ndim:
+            raise TypeError("CuPy takes no NumPy arrays")
+        self.host[_index(index)] = _host(value)
+
+    def _view(self, host: Any) -> CupyArray:
+        if isinstance(host, np.ndarray) and np.may_share_memory(host, self.block.bytes):
+            return CupyArray.__new__(CupyArray)._hold(host, self.block)
+        return wrap(host)
+
+    def reshape(self, *shape: Any) -> CupyArray:
+        return self._view(self.host.reshape(*shape))
+
+    def transpose(self, *axes: Any) -> CupyArray:
+        return self._view(self.host.transpose(*axes))
+
+    def view(self, dtype: Any) -> CupyArray:
+        return self._view(self.host.view(dtype))
+
+    def astype(self, dtype: Any) -> CupyArray:
+        return wrap(self.host.astype(dtype))
+
+    def copy(self, order: str = "C") -> CupyArray:
+        return wrap(self.host.copy())
+
+    def tolist(self) -> Any:
+        return self.host.tolist()
+
+    def any(self) -> Any:
+        return wrap(np.asarray(self.host.any()))
+
+    def __bool__(self) -> bool:
+        return bool(self.host)
+
+    @property
+    def T(self) -> CupyArray:
+        return self._view(self.host.T)
+
+
+def wrap(host: Any) -> Any:
+    """A copy of a NumPy array on the current device."""
+    host = np.asarray(host)
+    fresh = CupyArray(host.shape, host.dtype)
+    fresh.host[...] = host
+    return fresh
+
+
+def _wrapped(found: Any, args: Sequence[Any]) -> Any:
+    """What a function of NumPy found; views of an operand stay views."""
+    if isinstance(found, tuple):
+        return tuple(_wrapped(x, args) for x in found)
+    for block in list(_blocks.values()):
+        if isinstance(found, np.ndarray) and np.may_share_memory(found, block.bytes):
+            return CupyArray.__new__(CupyArray)._hold(found, block)
+    return wrap(found)
+
+
+def _host(x: Any) -> Any:
+    if isinstance(x, np.ndarray) and x.ndim:
+        raise TypeError("CuPy takes no NumPy arrays")
+    return x.host if isinstance(x, CupyArray) else x
+
+
+def _deep(x: Any) -> Any:
+    return type(x)(map(_deep, x)) if isinstance(x, (list, tuple)) else _host(x)
+
+
+def _index(index: Any) -> Any:
+    parts = index if isinstance(index, tuple) else (index,)
+    if any(isinstance(p, np.ndarray) for p in parts):
+        raise IndexError("Unsupported type <class 'numpy.ndarray'>")
+    return index
+
+
+CURRENT: dict[str, int] = {"device": 0, "stream": 7}
+
+
+@contextlib.contextmanager
+def on_device(number: int) -> Iterator[None]:
+    before, CURRENT["device"] = CURRENT["device"], number
+    try:
+        yield
+    finally:
+        CURRENT["device"] = before
+
+
+@contextlib.contextmanager
+def on_stream(handle: int) -> Iterator[None]:
+    before, CURRENT["stream"] = CURRENT["stream"], handle
+    try:
+        yield
+    finally:
+        CURRENT["stream"] = before
+
+
+def fake_cupy() -> types.ModuleType:
+    cupy = types.ModuleType("cupy")
+
+    def asarray(x: Any) -> Any:
+        if isinstance(x, CupyArray):
+            return x
+        if hasattr(x, "__cuda_array_interface__"):
+            shared = x.__cuda_array_interface__
+            block = block_at(shared["data"][0])
+            host = block.view(shared["data"][0], shared["shape"], shared["typestr"], shared["strides"])
+            return CupyArray.__new__(CupyArray)._hold(host, block)
+        return wrap(x)
+
+    cupy.ndarray, cupy.empty, cupy.asarray = CupyArray, CupyArray, asarray
+    cupy.asnumpy = lambda x: x.host.copy()
+    cupy.from_dlpack = lambda x: x.as_cupy()
+    cupy.cuda = types.SimpleNamespace(
+        runtime=types.SimpleNamespace(getDevice=lambda: CURRENT["device"]),
+        Device=on_device,
+        ExternalStream=lambda handle, number: on_stream(handle),
+        get_current_stream=lambda: types.SimpleNamespace(ptr=CURRENT["stream"]),
+    )
+    return cupy
+
+
+def _answered(function: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        found = function(*map(_deep, args), **kwargs)
+        return tuple(map(wrap, found)) if isinstance(found, tuple) else wrap(found)
+
+    return call
+
+
+def fake_cupyx() -> list[tuple[str, types.ModuleType]]:
+    cupyx, linalg = types.ModuleType("cupyx"), types.ModuleType("cupyx.scipy.linalg")
+    cupyx.errstate = lambda linalg: contextlib.nullcontext()
+    for name in ("lu_factor", "lu_solve", "solve_triangular"):
+        setattr(linalg, name, _answered(getattr(scipy.linalg, name)))
+    return [("cupyx", cupyx), ("cupyx.scipy.linalg", linalg)]
+
+
+# --- torch --------------------------------------------------------------------------------------------------
+
+
+class Dtype:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+
+class Tensor:
+    __module__ = "torch"
+
+    def __init__(self, array: CupyArray, is_cuda: bool = True) -> None:
+        self.array, self.is_cuda = array, is_cuda
+
+    @property
+    def dtype(self) -> Dtype:
+        return getattr(sys.modules["torch"], str(self.array.dtype))
+
+    shape = property(lambda self: self.array.shape)
+    device = property(lambda self: types.SimpleNamespace(index=self.array.block.number))
+
+    def element_size(self) -> int:
+        return self.array.dtype.itemsize
+
+    def stride(self) -> tuple[int, ...]:
+        return tuple(s // self.array.dtype.itemsize for s in self.array.strides)
+
+    def is_contiguous(self) -> bool:
+        return self.array.flags.c_contiguous
+
+    def data_ptr(self) -> int:
+        return self.array.data.ptr
+
+    def detach(self) -> Tensor:
+        return self
+
+    def contiguous(self) -> Tensor:
+        return Tensor(self.array.copy())
+
+    def as_cupy(self) -> CupyArray:
+        return self.array
+
+    def cpu(self) -> Any:
+        return types.SimpleNamespace(numpy=lambda: self.array.host.copy())
+
+    def to(self, place: str) -> Tensor:
+        return Tensor(self.array)
+
+    def copy_(self, other: Tensor) -> None:
+        self.array[...] = other.array
+
+    def view(self, what: Any) -> Tensor:
+        if isinstance(what, Dtype):
+            return Tensor(self.array.view(what.name))
+        return Tensor(self.array.reshape(what))
+
+    def reshape(self, shape: Any) -> Tensor:
+        return Tensor(self.array.reshape(shape))
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return Tensor(self.array[index])
+
+
+Tensor.__qualname__ = Tensor.__name__ = "Tensor"
+
+
+def fake_torch() -> types.ModuleType:
+    torch = types.ModuleType("torch")
+    for name in ("bool", "int8", "int32", "int64", "uint8", "float16", "float32", "float64", "bfloat16"):
+        setattr(torch, name, Dtype(name))
+    torch.Tensor = Tensor
+    torch.empty = lambda shape, dtype, device: Tensor(CupyArray(shape, dtype.name))
+    torch.from_numpy = lambda x: Tensor(wrap(x))
+    torch.cuda = types.SimpleNamespace(
+        current_device=lambda: CURRENT["device"],
+        device=on_device,
+        current_stream=lambda number: types.SimpleNamespace(cuda_stream=11),
+    )
+    return torch
+
+
+# --- in place -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
+    """A driver, CuPy and torch that are not there; programs made meanwhile are not kept."""
+    driver = Driver()
+    for name, module in (("cupy", fake_cupy()), ("torch", fake_torch()), *fake_cupyx()):
+        monkeypatch.setitem(sys.modules, name, module)
+    for function in (arrays.cupy_memory, arrays.torch_memory, arrays.family_of_type):
+        function.cache_clear()
+    opened = device.CudaDevice(driver, Config(cache_dir=None))
+    monkeypatch.setattr(device, "_device", lambda config: opened)
+    yield driver
+    for function in (arrays.cupy_memory, arrays.torch_memory, arrays.family_of_type):
+        function.cache_clear()

@@ -1,0 +1,86 @@
+"""Compiling for a device that is not there, and who may import what compiles."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+from tracejit.codegen.cuda.launches import Launch
+from tracejit.errors import InternalError
+from tracejit.runtime.cuda.compiler import compile_launch, versions
+
+ROOT = Path(__file__).parents[3]
+needs_compiler = pytest.mark.skipif(
+    importlib.util.find_spec("numba_cuda") is None,
+    reason='numba-cuda is not installed: pip install ".[cuda-check]"',
+)
+
+
+def test_one_module_alone_names_numbas_cuda_target_and_nvidias_runtime() -> None:
+    names = (
+        'import_module("numba.cuda',
+        'import_module("cuda.core',
+        "from numba import cuda",
+        "import numba.cuda",
+    )
+    found = {
+        path.name
+        for path in (ROOT / "tracejit").rglob("*.py")
+        if any(name in path.read_text(encoding="utf-8") for name in names)
+    }
+    assert found == {"compiler.py"}
+
+
+def test_the_emulator_loads_no_library_of_cuda() -> None:
+    program = (
+        "import sys, numpy as np, tracejit as tj\n"
+        "tj.grad(lambda x: (x * x).sum(), target='cuda-emu')(np.ones(3))\n"
+        "print([m for m in ('cupy', 'torch', 'jax', 'numba', 'cuda') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_versions_are_those_of_installed_packages() -> None:
+    assert all(isinstance(v, str) for v in versions().values())
+
+
+@pytest.mark.cuda_compile
+@needs_compiler
+@pytest.mark.parametrize("architecture", [(8, 0), (9, 0), (12, 0)])
+def test_a_launch_becomes_a_cubin_without_a_device(architecture: tuple[int, int]) -> None:
+    text = (
+        "def double(x, n):\n    i = cuda.threadIdx.x\n    if i < n:\n        x[i] = x[i] * np.float32(2.0)\n"
+    )
+    launch = Launch("double", text, ("*float32", "int64"), (("array", None), ("size", 3)), 1, 256, ())
+    cubin = compile_launch(launch, architecture)
+    assert cubin.code[:4] == b"\x7fELF" and cubin.entry.encode() in cubin.code
+    assert f".target sm_{architecture[0]}{architecture[1]}" in cubin.ptx and ".f64" not in cubin.ptx
+
+
+@pytest.mark.cuda_compile
+@needs_compiler
+def test_text_that_does_not_compile_is_an_internal_error_with_the_text() -> None:
+    launch = Launch("wrong", "def wrong(x):\n    x[0] = y\n", ("*float32",), (("array", None),), 1, 256, ())
+    with pytest.raises(InternalError, match="does not compile") as caught:
+        compile_launch(launch, (9, 0))
+    assert "x[0] = y" in str(caught.value)
+
+
+@pytest.mark.cuda_compile
+@needs_compiler
+def test_every_launch_of_a_step_compiles() -> None:
+    def loss(w, x, y):
+        z = x @ w
+        return (np.logaddexp(0, z) - y * z).mean()
+
+    found = tj.inspect(tj.grad_jit(loss, target="cuda-emu"))(np.ones(7), np.ones((3000, 7)), np.ones(3000))
+    assert found.ptx.count(".visible .entry") == found.source.count("\ndef ")

@@ -1,0 +1,221 @@
+"""A call's way from the user's arrays to the arguments of launches and back, without a driver."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+from tests.runtime.cuda.fakes import CURRENT, CupyArray, Driver, Tensor, on_device, wrap
+from tests.runtime.cuda.fakes import fake_device as fake_device
+from tracejit.errors import ArgumentError, IndexOutOfBoundsError
+
+
+def loss(w, x, y):
+    z = x @ w
+    return (np.logaddexp(0, z) - y * z).mean()
+
+
+def data(rng: np.random.Generator, n: int = 50):
+    return rng.normal(size=4), rng.normal(size=(n, 4)), (rng.random(n) > 0.5) * 1.0
+
+
+def same(found, expected) -> None:
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
+
+
+def test_cupy_arrays_stay_on_their_device(fake_device: Driver, rng: np.random.Generator) -> None:
+    arguments = data(rng)
+    value, gradient = tj.grad_jit(loss, target="cuda")(*map(wrap, arguments))
+    assert type(value) is CupyArray and value.shape == ()
+    expected = tj.grad_jit(loss)(*arguments)
+    same(value.host, expected[0])
+    same(gradient.host, expected[1])
+    assert {(number, stream) for _, number, stream in fake_device.launched} == {(0, 7)}
+
+
+def test_a_second_call_compiles_nothing_and_traces_nothing(fake_device: Driver, rng) -> None:
+    f = tj.grad_jit(loss, target="cuda")
+    f(*map(wrap, data(rng)))
+    compiled, traces = len(fake_device.compiled), tj.cache_info().traces
+    f(*map(wrap, data(rng)))
+    assert (len(fake_device.compiled), tj.cache_info().traces) == (compiled, traces)
+
+
+def test_torch_tensors_come_back_as_torch_tensors_on_torchs_stream(fake_device: Driver, rng) -> None:
+    arguments = data(rng)
+    value, gradient = tj.grad_jit(loss, target="cuda")(*(Tensor(wrap(x)) for x in arguments))
+    assert type(value) is Tensor and type(gradient) is Tensor
+    same(gradient.array.host, tj.grad_jit(loss)(*arguments)[1])
+    assert {stream for *_, stream in fake_device.launched} == {11}
+
+
+def test_numpy_arrays_are_copied_there_and_back(fake_device: Driver, rng) -> None:
+    arguments = data(rng)
+    value, gradient = tj.grad_jit(loss, target="cuda")(*arguments)
+    assert type(value) is np.float64 and type(gradient) is np.ndarray
+    same(gradient, tj.grad_jit(loss)(*arguments)[1])
+
+
+def test_strided_arrays_are_read_where_they_are(fake_device: Driver, rng) -> None:
+    w, x, y = data(rng)
+    f = tj.grad_jit(loss, target="cuda")
+    wide, long = wrap(np.repeat(x, 2, axis=1)), wrap(np.repeat(y, 3))
+    same(f(wrap(w), wide[:, ::2], long[::3])[1].host, tj.grad_jit(loss)(w, x, y)[1])
+    turned = wrap(np.ascontiguousarray(x.T))
+    same(f(wrap(w), turned.T, wrap(y))[1].host, tj.grad_jit(loss)(w, x, y)[1])
+    same(f(wrap(w[::-1].copy())[::-1], wrap(x), wrap(y))[1].host, tj.grad_jit(loss)(w, x, y)[1])
+
+
+def test_numbers_and_captured_arrays_are_copied_at_each_call(fake_device: Driver, rng) -> None:
+    scale = rng.normal(size=3)
+
+    @tj.jit(target="cuda")
+    def f(x, a):
+        return x * scale + a
+
+    x = rng.normal(size=3)
+    same(f(wrap(x), 2.0).host, x * scale + 2.0)
+    scale[:] = 5.0
+    same(f(wrap(x), 3.0).host, x * 5.0 + 3.0)
+    same(f(wrap(x), 3.0).host, x * 5.0 + 3.0)
+
+
+def test_results_go_where_out_says(fake_device: Driver, rng) -> None:
+    arguments = data(rng)
+    expected = tj.grad_jit(loss)(*arguments)[1]
+    f = tj.grad_jit(loss, target="cuda")
+    on_cupy = tuple(map(wrap, arguments))
+    place = wrap(np.zeros(4))
+    assert f(*on_cupy, out=place)[1] is place
+    same(place.host, expected)
+    gaps = wrap(np.zeros(8))
+    f(*on_cupy, out=gaps[::2])
+    same(gaps.host[::2], expected)
+    assert not gaps.host[1::2].any()
+    host = np.zeros(4)
+    assert f(*arguments, out=host)[1] is host
+    same(host, expected)
+    tensor = Tensor(wrap(np.zeros(4)))
+    assert f(*(Tensor(x) for x in on_cupy), out=tensor)[1] is tensor
+    same(tensor.array.host, expected)
+
+
+def test_out_that_shares_memory_with_an_argument_is_refused(fake_device: Driver, rng) -> None:
+    w, x, y = map(wrap, data(rng))
+    with pytest.raises(ArgumentError, match="out shares memory with an argument"):
+        tj.grad_jit(loss, target="cuda")(w, x, y, out=w)
+
+
+def test_the_device_of_the_arrays_is_used(fake_device: Driver, rng) -> None:
+    arguments = data(rng)
+    with on_device(1):
+        there = tuple(map(wrap, arguments))
+    value, gradient = tj.grad_jit(loss, target="cuda")(*there)
+    assert value.block.number == gradient.block.number == 1 and CURRENT["device"] == 0
+    assert {number for _, number, _ in fake_device.launched} == {1}
+
+
+def test_arrays_on_two_devices_are_an_error(fake_device: Driver, rng) -> None:
+    w, x, y = map(wrap, data(rng))
+    with on_device(1):
+        w = wrap(np.ones(4))
+    with pytest.raises(ArgumentError) as caught:
+        tj.grad_jit(loss, target="cuda")(w, x, y)
+    assert str(caught.value) == (
+        'target="cuda": arrays on device 1 and on device 0 in one call\n  hint: copy them to one device first'
+    )
+
+
+def test_arrays_of_two_libraries_are_an_error(fake_device: Driver, rng) -> None:
+    w, x, y = map(wrap, data(rng))
+    with pytest.raises(ArgumentError) as caught:
+        tj.grad_jit(loss, target="cuda")(Tensor(w), x, y)
+    assert str(caught.value) == (
+        'target="cuda": arrays of torch and of CuPy in one call\n'
+        "  hint: convert some of them, as with cupy.from_dlpack(x) or torch.from_dlpack(x)"
+    )
+
+
+def test_a_tensor_of_bfloat16_is_an_error(fake_device: Driver) -> None:
+    class Short(Tensor):
+        dtype = property(lambda self: __import__("torch").bfloat16)
+
+    with pytest.raises(ArgumentError, match=r"a tensor of torch\.bfloat16 is not supported"):
+        tj.jit(lambda x: x + 1, target="cuda")(Short(wrap(np.zeros(3))))
+
+
+def test_an_index_out_of_range_is_reported_with_the_users_line(fake_device: Driver) -> None:
+    f = tj.jit(lambda x, i: x[i], target="cuda")
+    same(f(wrap(np.arange(3.0)), wrap(np.array([2, 0]))).host, [2.0, 0.0])
+    with pytest.raises(IndexOutOfBoundsError, match="axis of size 3"):
+        f(wrap(np.arange(3.0)), wrap(np.array([2, 3])))
+
+
+def test_matrix_products_are_calls_of_cupy(fake_device: Driver, rng) -> None:
+    def mlp(v, w, x):
+        return (np.tanh(x @ v) @ w).sum()
+
+    v, w, x = rng.normal(size=(40, 50)), rng.normal(size=(50, 30)), rng.normal(size=(70, 40))
+    expected = tj.grad_jit(mlp, argnums=(0, 1))(v, w, x)
+    f = tj.grad_jit(mlp, argnums=(0, 1), target="cuda")
+    assert tj.inspect(f)(wrap(v), wrap(w), wrap(x)).library_calls > 0
+    value, (dv, dw) = f(wrap(v), wrap(w), wrap(x))
+    same(value.host, expected[0])
+    np.testing.assert_allclose(dv.host, expected[1][0], rtol=1e-10)
+    np.testing.assert_allclose(dw.host, expected[1][1], rtol=1e-10)
+    _, (dv, dw) = f(*(Tensor(wrap(x)) for x in (v, w, x)))
+    np.testing.assert_allclose(dv.array.host, expected[1][0], rtol=1e-10)
+
+
+def test_inspect_says_what_is_copied_and_how_launches_are_cut(fake_device: Driver, rng) -> None:
+    w, x, y = data(rng)
+    found = tj.inspect(tj.grad_jit(loss, target="cuda"))(wrap(w), x, wrap(y))
+    assert "copied to the device at each call: x" in str(found)
+    assert "# 1 blocks of 256 threads\ndef kernel_0(" in found.source
+
+
+def test_empty_arrays_and_zero_dimensional_ones(fake_device: Driver) -> None:
+    f = tj.grad_jit(lambda x: (x * x).sum(), target="cuda")
+    value, gradient = f(wrap(np.zeros(0)))
+    assert value.host == 0 and gradient.shape == (0,)
+    assert tj.grad(lambda x: x**3, target="cuda")(wrap(np.array(2.0))).host == 12.0
+    rows = tj.jit(lambda x: np.exp(x) / np.exp(x).sum(axis=0), target="cuda", fuse=False)
+    assert rows(wrap(np.zeros((3, 0)))).shape == (3, 0)
+
+
+def spd(rng: np.random.Generator, n: int) -> np.ndarray:
+    a = rng.normal(size=(n, n))
+    return a @ a.T + n * np.eye(n)
+
+
+LIBRARY = {
+    "cholesky": (lambda a, b: (np.linalg.cholesky(a) * b).sum()),
+    "solve": lambda a, b: np.linalg.solve(a, b).sum(),
+    "inverse and determinant": lambda a, b: (np.linalg.inv(a) * b).sum() + np.linalg.slogdet(a)[1],
+    "determinant": lambda a, b: np.linalg.det(a) + b.sum(),
+    "running sums": lambda a, b: (np.cumsum(a, axis=0) * b).sum(),
+    "running products": lambda a, b: (np.cumprod(b, axis=1) * a).sum(),
+    "a product of parts": lambda a, b: ((a[:, ::-1] @ np.concatenate([b, b * 2], axis=1)) ** 2).sum(),
+    "a product with positions": lambda a, b: (a @ np.ones(b.shape) @ b).sum(),
+    "a product with constants": lambda a, b: (a @ np.concatenate([np.full((1, 40), 2.0), b[1:]]) @ b).sum(),
+    "diagonals": lambda a, b: (np.diag(np.diag(a)) @ b @ np.diag(np.diag(b, 1), 1)).sum(),
+    "batches": lambda a, b: (np.linalg.solve(np.stack([a, 2 * a]), np.stack([b, b])) ** 2).sum(),
+    "einsum": lambda a, b: np.einsum("ij,kj,kl->il", a, b, b).sum(),
+}
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_library_calls_take_cupys_arrays(fake_device: Driver, rng, name: str) -> None:
+    n = 40
+    a, b = spd(rng, n), rng.normal(size=(n, n)) / n + 1.0
+    expected = tj.grad_jit(LIBRARY[name], argnums=(0, 1))(a, b)
+    value, gradients = tj.grad_jit(LIBRARY[name], argnums=(0, 1), target="cuda")(wrap(a), wrap(b))
+    np.testing.assert_allclose(value.host, expected[0], rtol=1e-9)
+    for x, y in zip(gradients, expected[1], strict=True):
+        np.testing.assert_allclose(x.host, y, rtol=1e-7, atol=1e-9 * np.abs(y).max())
+
+
+def test_a_singular_matrix_is_an_error_with_the_users_line(fake_device: Driver) -> None:
+    with pytest.raises(tj.LinAlgError, match="Singular matrix\n  in <lambda>"):
+        tj.jit(lambda a: np.linalg.inv(a), target="cuda")(wrap(np.zeros((3, 3))))

@@ -1,0 +1,176 @@
+"""On a device: results against this processor's, with fresh memory poisoned, and the same bits twice."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+from benchmarks.gpu_variants import ROWS
+from tests.schedule.every_schedule import program_of
+from tests.schedule.random_graphs import check_same
+from tracejit.compile import run_stages
+from tracejit.config import Config
+from tracejit.errors import IndexOutOfBoundsError, LinAlgError, UnsupportedError
+from tracejit.ir import evaluate
+from tracejit.runtime.cuda.compiler import open_driver
+
+
+@functools.cache
+def why_not() -> str:
+    """Why the tests cannot run here; empty where they can."""
+    try:
+        open_driver()
+        import cupy  # noqa: F401
+    except UnsupportedError as error:
+        return error.message
+    except ImportError as error:
+        return f"CuPy cannot be imported: {error}"
+    return ""
+
+
+# CuPy, torch and JAX warn about the machine when they are imported.
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture
+def cupy() -> Iterator[Any]:
+    """CuPy, whose fresh memory is all ones: nan, -1 and True."""
+    if why_not():
+        pytest.skip(why_not())
+    import cupy
+
+    pool = cupy.cuda.MemoryPool()
+
+    def poisoned(size: int) -> Any:
+        memory = pool.malloc(size)
+        memory.memset(0xFF, size)
+        return memory
+
+    before = cupy.cuda.get_allocator()
+    cupy.cuda.set_allocator(poisoned)
+    yield cupy
+    cupy.cuda.set_allocator(before)
+
+
+SIZES = (0, 1, 31, 32, 33, 255, 256, 257, 1023, 1025, 5000, 300_001)
+
+
+def on_host(cupy: Any, tree: Any) -> list[np.ndarray]:
+    if isinstance(tree, tuple):
+        return [x for part in tree for x in on_host(cupy, part)]
+    return [cupy.asnumpy(tree)]
+
+
+def check(cupy: Any, f: Any, arguments: tuple[Any, ...], rtol: float, **options: Any) -> None:
+    """Value and gradients against float64 on this processor by relative norm, and twice the same bits."""
+    step = tj.grad_jit(f, target="cuda", **options)
+    there = tuple(cupy.asarray(x) for x in arguments)
+    first, second = (on_host(cupy, step(*there)) for _ in range(2))
+    wide = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in map(np.asarray, arguments)]
+    value, gradients = tj.grad_jit(f, **options)(*wide)
+    expected = [value, *(gradients if isinstance(gradients, tuple) else (gradients,))]
+    for x, again, y in zip(first, second, expected, strict=True):
+        assert x.tobytes() == again.tobytes(), "two runs differ"
+        scale = np.linalg.norm(np.ravel(y)) or 1.0
+        assert np.linalg.norm(np.ravel(x - y)) <= rtol * scale
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", SIZES)
+def test_a_sum_and_its_gradient(cupy: Any, rng: np.random.Generator, n: int, dtype: str) -> None:
+    x, y = rng.normal(size=n).astype(dtype), rng.normal(size=n).astype(dtype)
+    rtol = 1e-5 if dtype == "float32" else 1e-12
+    check(cupy, lambda x, y: (np.tanh(x) * y + np.logaddexp(0, x)).sum(), (x, y), rtol)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 33), (40, 1000), (5, 5000), (3000, 3), (257, 31)])
+def test_rows_and_columns(cupy: Any, rng: np.random.Generator, shape: tuple[int, int]) -> None:
+    def loss(x, w):
+        z = x - x.max(axis=1, keepdims=True)
+        p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        return (p * w).sum() + (x.mean(axis=0) ** 2).sum()
+
+    check(cupy, loss, (rng.normal(size=shape), rng.normal(size=shape[1])), 1e-11, argnums=(0, 1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ROWS)
+def test_workloads_sanitizer(cupy: Any, name: str, dtype: str) -> None:
+    workload = ROWS[name].workload()
+    shape = ROWS[name].on_device[0] if name != "mlp" else (64,)
+    arguments = workload.inputs(*(min(n, 2000) for n in shape))
+    cast = tuple(np.asarray(x, dtype if np.asarray(x).dtype.kind == "f" else None) for x in arguments)
+    rtol = 2e-4 if dtype == "float32" else 1e-9
+    check(cupy, workload.loss, cast, rtol, argnums=workload.argnums)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_programs(cupy: Any, seed: int) -> None:
+    program = program_of(seed, gradient=seed % 2 == 0)
+    if program is None or not program.is_tame:
+        pytest.skip("the program has no results to compare")
+    executable = run_stages(program.graph, config=Config(cache_dir=None), target="cuda").executable
+    expected = evaluate(program.graph, program.arrays)
+    there = [cupy.asarray(x) for x in program.arrays]
+    first, second = ([cupy.asnumpy(x) for x in executable(there)] for _ in range(2))
+    check_same(program, first, expected)
+    assert [x.tobytes() for x in first] == [x.tobytes() for x in second]
+
+
+def test_a_step_runs_on_the_current_stream_and_in_out(cupy: Any, rng: np.random.Generator) -> None:
+    x = rng.normal(size=100_000)
+    step = tj.grad_jit(lambda x: (x**3).sum(), target="cuda")
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        there, place = cupy.asarray(x), cupy.empty(x.size)
+        for _ in range(3):
+            assert step(there, out=place)[1] is place
+        stream.synchronize()
+        np.testing.assert_allclose(cupy.asnumpy(place), 3 * x * x, rtol=1e-13)
+
+
+def test_an_index_out_of_range_and_a_singular_matrix_are_errors(cupy: Any) -> None:
+    f = tj.jit(lambda x, i: x[i], target="cuda")
+    with pytest.raises(IndexOutOfBoundsError):
+        f(cupy.arange(3.0), cupy.asarray([0, 5]))
+    with pytest.raises(LinAlgError):
+        tj.jit(lambda a: np.linalg.inv(a), target="cuda")(cupy.zeros((3, 3)))
+
+
+@pytest.mark.parametrize("name", ["cholesky", "solve", "det", "cumsum", "cumprod"])
+def test_library_calls(cupy: Any, rng: np.random.Generator, name: str) -> None:
+    a = rng.normal(size=(60, 60))
+    a = a @ a.T / 60 + np.eye(60)
+    losses = {
+        "cholesky": lambda a: np.linalg.cholesky(a).sum(),
+        "solve": lambda a: np.linalg.solve(a, a[::2].T).sum(),
+        "det": lambda a: np.linalg.slogdet(a)[1] + np.linalg.det(a),
+        "cumsum": lambda a: (np.cumsum(a, axis=0) * a).sum(),
+        "cumprod": lambda a: np.cumprod(1 + a, axis=1).mean(),
+    }
+    check(cupy, losses[name], (a,), 1e-9)
+
+
+def test_tensors_of_torch_and_arrays_of_jax(cupy: Any, rng: np.random.Generator) -> None:
+    x = rng.normal(size=1000)
+    step = tj.grad_jit(lambda x: (x**3).sum(), target="cuda")
+    torch = pytest.importorskip("torch")
+    gradient = step(torch.as_tensor(x, device="cuda"))[1]
+    assert isinstance(gradient, torch.Tensor) and gradient.is_cuda
+    np.testing.assert_allclose(gradient.cpu().numpy(), 3 * x * x, rtol=1e-13)
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    if jax.default_backend() != "gpu":
+        pytest.skip("JAX sees no device")
+    np.testing.assert_allclose(np.asarray(step(jax.numpy.asarray(x))[1]), 3 * x * x, rtol=1e-13)
+
+
+def test_arrays_of_numpy_are_copied_there_and_back(cupy: Any, rng: np.random.Generator) -> None:
+    x = rng.normal(size=1000)
+    value, gradient = tj.grad_jit(lambda x: (x**3).sum(), target="cuda")(x)
+    assert type(value) is np.float64 and type(gradient) is np.ndarray
+    np.testing.assert_allclose(gradient, 3 * x * x, rtol=1e-13)

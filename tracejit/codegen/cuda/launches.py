@@ -1,0 +1,326 @@
+"""Which launches of CUDA kernels run a program, and how the work is shared out among their threads.
+
+A loop whose iterations are independent of one another (`codegen.ranges`) is one launch of many blocks, the
+last of which totals what all of them found. What is not, or is too small to be worth it, is one launch of one
+block, whose threads share the inner loops.
+
+The number of blocks follows from sizes alone, so results are the same bits on every device and in every run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tracejit.codegen.cuda.cuts import cut
+from tracejit.codegen.cuda.nests import SHORT, fits_registers, is_perfect, perfect_nest, scatters
+from tracejit.codegen.cuda.source import UNROLLED, LaunchPrinter
+from tracejit.codegen.cuda.teams import BLOCK, JOINED_BY_WARPS, WARP, WARPS
+from tracejit.codegen.loops import (
+    Buffer,
+    CheckIndex,
+    Combine,
+    Fill,
+    JoinCopy,
+    Kernel,
+    Layouts,
+    Load,
+    Loop,
+    MergePartial,
+    Statement,
+    Store,
+    nbytes,
+    walk,
+)
+from tracejit.codegen.memory_plan import plan_memory
+from tracejit.codegen.program import LibraryCall, Program
+from tracejit.codegen.ranges import Ranged, in_ranges
+from tracejit.codegen.symbols import Symbols
+from tracejit.ir import Var
+from tracejit.schedule.access import reaches
+
+MOST_BLOCKS = 1024
+BLOCKS_WITH_COPIES = 256
+COPY_BYTES = 32 * 2**20  # of all copies together
+SHARED_BYTES = 32 * 2**10  # of a block
+SMALL = 2048  # iterations, all loops together, that one block runs alone
+JOINED_BY_LAST = 16384  # elements of all copies that the last block joins alone
+NARROW = 2**31 - BLOCK * UNROLLED * MOST_BLOCKS  # elements that 32 bits count
+
+Slot = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel and how it is launched.
+
+    text: a module with the one function `name`; checks: what may fail, by the number left in the status word
+    parameters: type names of the arguments, such as "*float64" for an address, "int64" for a size, and
+        "int32[]" for an array of Numba's
+    slots: what they are: ("array", buffer), ("stride", buffer, dimension), ("size", n), ("constant", x),
+        ("ticket",), ("status",). The ticket is an int32, 0 before the first launch; each launch leaves it so.
+    """
+
+    name: str
+    text: str
+    parameters: tuple[str, ...]
+    slots: tuple[Slot, ...]
+    blocks: int
+    threads: int
+    checks: tuple[CheckIndex, ...]
+
+    @property
+    def has_arrays(self) -> bool:
+        """Is an argument an array of Numba's, rather than an address or a number?"""
+        return any(p.endswith("[]") for p in self.parameters)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A launch before it is printed: the function's nest and how its threads share it.
+
+    lanes: threads of a team; partials: where blocks leave what they found, by slot
+    copies: where copies of arrays lie; registers, shared: arrays that threads and teams keep there
+    finish: what the last block does; joins: what this launch does instead of its kernel's body
+    """
+
+    kernel: Kernel
+    lanes: int
+    blocks: int
+    partials: dict[int, tuple[Buffer, ...]] = field(default_factory=dict[int, tuple[Buffer, ...]])
+    copies: dict[Buffer, Buffer] = field(default_factory=dict[Buffer, Buffer])
+    registers: tuple[Buffer, ...] = ()
+    shared: tuple[Buffer, ...] = ()
+    finish: Kernel | None = None
+    joins: tuple[JoinCopy, ...] = ()
+
+    @property
+    def touched(self) -> list[Buffer]:
+        """The arrays in memory that it reads or writes."""
+        hidden: set[Buffer] = set() if self.joins else {*self.registers, *self.shared, *self.copies}
+        own = [b for b in self.kernel.buffers if b not in hidden]
+        late = self.finish.buffers if self.finish is not None else []
+        partials = [b for group in self.partials.values() for b in group]
+        return [*own, *late, *partials, *self.copies.values()]
+
+
+@dataclass(frozen=True)
+class DeviceProgram:
+    """A program as launches and library calls, in order, and where its temporaries lie.
+
+    offsets: in one area of device memory of `workspace` bytes
+    """
+
+    program: Program
+    steps: tuple[Plain | LibraryCall, ...]
+    offsets: dict[Buffer, int]
+    workspace: int
+
+    @property
+    def launches(self) -> list[Plain]:
+        return [s for s in self.steps if isinstance(s, Plain)]
+
+
+def launch_program(program: Program) -> DeviceProgram:
+    """Share out every kernel of `program` among threads, and place what they need in memory."""
+    steps: list[Plain | LibraryCall] = []
+    for call in program.calls:
+        if isinstance(call, LibraryCall):
+            steps.append(call)
+        else:
+            for kernel in call.kernels:
+                steps += launches_of(kernel)
+    fixed = {program.buffers[v] for v in (*program.inputs, *program.outputs) if v in program.buffers}
+    lifetimes: dict[Buffer, tuple[int, int]] = {}
+    for time, step in enumerate(steps):
+        if isinstance(step, LibraryCall):
+            touched = [b for v, b in program.buffers.items() if v is step.eqn.out or _feeds(program, v, step)]
+        else:
+            touched = step.touched
+        for buffer in touched:
+            if buffer not in fixed:
+                lifetimes[buffer] = (lifetimes.get(buffer, (time, time))[0], time)
+    offsets, size = plan_memory(lifetimes)
+    return DeviceProgram(program, tuple(steps), offsets, size)
+
+
+def _feeds(program: Program, var: Var, call: LibraryCall) -> bool:
+    definitions = dict(program.schedule.definitions)
+    return any(r.base is var for a in call.eqn.inputs for r in reaches(a, definitions))
+
+
+# --- how a kernel is launched -------------------------------------------------------------------------------
+
+
+def launches_of(kernel: Kernel) -> Iterator[Plain]:
+    """The launches that do what a kernel does."""
+    if iterations(kernel.body) <= SMALL:
+        yield _in_one_block(kernel)
+        return
+    for part in cut(kernel):
+        ranged = None if iterations(part.body) <= SMALL else in_ranges(part, 0)
+        if ranged is None:
+            yield _in_one_block(part)
+        else:
+            yield from _in_many_blocks(ranged)
+
+
+def _in_one_block(kernel: Kernel) -> Plain:
+    """Its threads share the inner loops, and scratch rows if these fit."""
+    if sum(map(nbytes, kernel.scratch)) <= SHARED_BYTES:
+        return Plain(kernel, BLOCK, 1, shared=tuple(kernel.scratch))
+    return Plain(kernel, BLOCK, 1)
+
+
+def _in_many_blocks(ranged: Ranged) -> Iterator[Plain]:
+    lanes, registers, shared = team_of(ranged)
+    blocks = grid_of(ranged, lanes, registers, shared)
+    teams = BLOCK // lanes if lanes else 1
+    merges = [s for s in walk(ranged.part.body) if isinstance(s, MergePartial)]
+    partials = {s.slot: _partials(s, blocks) for s in merges}
+    merged = {*registers, *shared}
+    copies = {
+        b: Buffer(None, (blocks if b in merged else blocks * teams, *b.shape), b.dtype, f"{b.name}_copies")
+        for b in (*ranged.private, *ranged.kernel.scratch)
+        if b in ranged.private or b not in merged
+    }
+    fills = [s for s in (ranged.start.body if ranged.start is not None else ()) if isinstance(s, Fill)]
+    name = ranged.kernel.name
+    part = _with_body(ranged.part, [*fills, *ranged.part.body], f"{name}.part")
+    last = [s for k in (ranged.join, ranged.finish) if k is not None for s in k.body]
+    joins = [s for s in last if isinstance(s, JoinCopy)]
+    if sum(math.prod(copies[s.buffer].shape) for s in joins) <= JOINED_BY_LAST:
+        finish = _with_body(ranged.kernel, last, f"{name}.finish") if last else None
+        yield Plain(part, lanes, blocks, partials, copies, registers, shared, finish)
+        return
+    rest = [s for s in last if not isinstance(s, JoinCopy)]
+    yield Plain(part, lanes, blocks, partials, copies, registers, shared)
+    join = _with_body(ranged.kernel, joins, f"{name}.join")
+    finish = _with_body(ranged.kernel, rest, f"{name}.finish") if rest else None
+    joined = {s.buffer: copies[s.buffer] for s in joins}
+    size = max(math.prod(s.buffer.shape) for s in joins)
+    yield Plain(
+        join, BLOCK, _join_blocks(size), partials if rest else {}, joined, finish=finish, joins=tuple(joins)
+    )
+
+
+def _join_blocks(size: int) -> int:
+    per_block = WARPS if size <= JOINED_BY_WARPS else BLOCK
+    return min(-(-size // per_block), MOST_BLOCKS)
+
+
+def _partials(s: MergePartial, blocks: int) -> tuple[Buffer, ...]:
+    """An accumulator's value, and the position of an `argmax`."""
+    value = Buffer(None, (blocks,), s.accumulator.dtype, f"partial{s.slot}")
+    if not s.accumulator.reducer.startswith("arg"):
+        return (value,)
+    return value, Buffer(None, (blocks,), np.dtype(np.int64), f"partial{s.slot}_at")
+
+
+def _with_body(kernel: Kernel, body: Sequence[Statement], name: str) -> Kernel:
+    touching = {s.buffer for s in walk(body) if isinstance(s, (Load, Store, Combine, Fill, JoinCopy))}
+    return Kernel(
+        name,
+        list(body),
+        [b for b in kernel.buffers if b in touching],
+        {b for b in kernel.written if b in touching},
+        [b for b in kernel.scratch if b in touching],
+        any(isinstance(s, CheckIndex) for s in walk(body)),
+        kernel.shared,
+    )
+
+
+def iterations(body: Sequence[Statement]) -> int:
+    return sum(s.extent * (1 + iterations(s.body)) for s in body if isinstance(s, Loop))
+
+
+def ranged_loop(body: Sequence[Statement]) -> Loop:
+    return next(s for s in walk(list(body)) if isinstance(s, Loop) and s.ranged)
+
+
+def team_of(ranged: Ranged) -> tuple[int, tuple[Buffer, ...], tuple[Buffer, ...]]:
+    """Threads that share an iteration (0: each takes elements), arrays in registers, and in shared memory."""
+    loop = ranged_loop(ranged.part.body)
+    own = (*ranged.private, *ranged.kernel.scratch)
+    size = sum(map(nbytes, own))
+    if is_perfect(loop, ranged.private) and (not ranged.private or scatters(loop)):
+        return 0, (), own if size <= SHARED_BYTES else ()
+    if fits_registers(loop, own):
+        return 1, own, ()
+    width = max([s.extent for s in loop.body if isinstance(s, Loop)], default=1)
+    if width <= SHORT and not own:
+        return 1, (), ()
+    lanes = WARP if width <= 2 * WARP or (width <= 1024 and ranged.extent >= 256) else BLOCK
+    if lanes == WARP and SHARED_BYTES < size * (BLOCK // WARP) <= SHARED_BYTES * (BLOCK // WARP):
+        lanes = BLOCK
+    return lanes, (), own if size * (BLOCK // lanes) <= SHARED_BYTES else ()
+
+
+def grid_of(ranged: Ranged, lanes: int, registers: Sequence[Buffer], shared: Sequence[Buffer]) -> int:
+    """Blocks of the launch."""
+    loop = ranged_loop(ranged.part.body)
+    if lanes == 0:
+        count = math.prod(n for _, n in perfect_nest(loop)[0])
+        per_block = BLOCK * (UNROLLED if not ranged.private else 1)
+    else:
+        count, per_block = ranged.extent, BLOCK // lanes
+    blocks = min(-(-count // per_block), MOST_BLOCKS if not ranged.private else BLOCKS_WITH_COPIES)
+    merged = {*registers, *shared}
+    own = sum(nbytes(b) for b in (*ranged.private, *ranged.kernel.scratch) if b not in merged)
+    if own:
+        blocks = min(blocks, COPY_BYTES // (own * (BLOCK // lanes if lanes else 1)))
+    return max(1, blocks)
+
+
+# --- the text -----------------------------------------------------------------------------------------------
+
+
+def print_launch(plain: Plain, strided: Layouts, literal_limit: int = 4) -> Launch:
+    """The text of a launch's function and what its arguments are."""
+    symbols = Symbols(literal_limit)
+    printer = LaunchPrinter(
+        plain.kernel,
+        symbols,
+        strided,
+        plain.lanes,
+        plain.partials,
+        plain.copies,
+        plain.registers,
+        plain.shared,
+    )
+    printer.fits_32 = _is_narrow(plain)
+    text = printer.run_launch(plain.blocks, plain.finish, plain.joins)
+    slots: list[Slot] = [("array", b) for b in printer.buffers]
+    types = [f"*{'uint8' if b.dtype.kind == 'b' else b.dtype.name}" for b in printer.buffers]
+    for key in printer.strides:
+        slots.append(("stride", *key))
+        types.append("int64")
+    for name in symbols.used:
+        number = int(name[1:])
+        if name[0] == "s":
+            slots.append(("size", symbols.sizes[number]))
+            types.append("int64")
+        else:
+            dtype = symbols.constant_dtype(name)
+            slots.append(("constant", dtype.type(symbols.constants[number])))
+            types.append(dtype.name)
+    if printer.has_ticket:
+        slots.append(("ticket",))
+        types.append("int32[]")
+    if printer.checks_indices:
+        slots.append(("status",))
+        types.append("*int64")
+    name = plain.kernel.name.replace(".", "_")
+    return Launch(name, text, tuple(types), tuple(slots), plain.blocks, BLOCK, tuple(symbols.checks))
+
+
+def _is_narrow(plain: Plain) -> bool:
+    """Do all loops together, and all arrays, have fewer elements than 32 bits count?"""
+    sizes = [math.prod(b.shape) for b in plain.touched]
+    loops = [s for s in walk(plain.kernel.body) if isinstance(s, Loop) and s.ranged]
+    counts = [math.prod(n for _, n in perfect_nest(s)[0]) for s in loops]
+    return max([*sizes, *counts], default=0) < NARROW

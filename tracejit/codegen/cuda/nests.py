@@ -1,0 +1,195 @@
+"""What the printer of CUDA kernels asks of a nest: is it perfect, may loops be divided, what is touched?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from tracejit.codegen.loops import (
+    Accumulate,
+    Buffer,
+    CheckIndex,
+    Combine,
+    Compute,
+    Fill,
+    FillRows,
+    Kernel,
+    Layouts,
+    Load,
+    Loop,
+    Reset,
+    Scalar,
+    Statement,
+    Store,
+    operands,
+    walk,
+)
+from tracejit.schedule.index import AxisRef, Guard, Index
+
+IN_REGISTERS = 32  # elements of arrays that every thread keeps a copy of
+SHORT = 32  # iterations of a loop that is written out
+BODIES = 64  # copies of a loop's body that writing out may make
+
+Axes = list[tuple[int, int]]  # axis and extent, from the outermost
+
+
+def inner_loops(loop: Loop) -> list[Loop]:
+    return [s for s in walk(loop.body) if isinstance(s, Loop)]
+
+
+def is_divisible(s: Loop) -> bool:
+    """Can threads run the iterations in any order? Each must write, or add to, elements of its own."""
+    return all(_has_axis(x.index, s.axis) for x in walk(s.body) if isinstance(x, (Store, Combine)))
+
+
+def _has_axis(index: Sequence[Index], axis: int) -> bool:
+    return any(isinstance(f, AxisRef) and f.axis == axis for part in index for f, _ in part.terms)
+
+
+def perfect_nest(s: Loop) -> tuple[Axes, list[Statement]]:
+    """The axes and extents of the loops, and all that is computed for an element."""
+    axes, body = [(s.axis, s.extent)], list(s.body)
+    while len(inner := [x for x in body if isinstance(x, Loop)]) == 1:
+        outside = [x for x in body if not isinstance(x, Loop)]
+        axes.append((inner[0].axis, inner[0].extent))
+        body = [*outside, *inner[0].body]
+    return axes, body
+
+
+def is_perfect(s: Loop, added_to: Iterable[Buffer] = ()) -> bool:
+    """Is nothing but pure work done outside of the innermost loop, and no sum started inside?
+
+    added_to: arrays that it may add to
+    """
+    body: Sequence[Statement] = s.body
+    while inner := [x for x in body if isinstance(x, Loop)]:
+        if len(inner) > 1 or not all(isinstance(x, (Loop, Compute, Load, CheckIndex)) for x in body):
+            return False
+        body = inner[0].body
+    allowed = set(added_to)
+    return not any(
+        isinstance(x, (Reset, Fill)) or (isinstance(x, Combine) and x.buffer not in allowed) for x in body
+    )
+
+
+def scatters(s: Loop) -> bool:
+    """Does it add to elements that are known only when it runs?"""
+    return any(part.loaded for x in walk(s.body) if isinstance(x, Combine) for part in x.index)
+
+
+def fits_registers(loop: Loop, arrays: Sequence[Buffer]) -> bool:
+    """Can every thread keep these arrays in registers, and have its inner loops written out?"""
+    if sum(math.prod(b.shape) for b in arrays) > IN_REGISTERS or not is_short(loop.body):
+        return False
+    inner = {s.axis for s in inner_loops(loop)}
+    for s in walk(loop.body):
+        if isinstance(s, (Load, Store, Combine)) and s.buffer in arrays:
+            factors = [f for part in s.index for f, _ in part.terms]
+            if len(s.index) != len(s.buffer.shape):
+                return False
+            if not all(isinstance(f, AxisRef) and f.axis in inner for f in factors):
+                return False
+    return True
+
+
+def is_short(body: Sequence[Statement], bodies: int = BODIES) -> bool:
+    """May all loops in here be written out?"""
+    return all(
+        s.extent <= min(SHORT, bodies) and is_short(s.body, bodies // max(1, s.extent))
+        for s in body
+        if isinstance(s, Loop)
+    )
+
+
+def in_order(body: Sequence[Statement]) -> Iterator[list[Statement]]:
+    """Loads that need nothing first, then those at loaded indices, stores last.
+
+    Where an element is read back, all is left as it stands.
+    """
+    stores = [x for x in body if isinstance(x, (Store, Combine))]
+    stored = {x.buffer for x in stores}
+    if any(x.buffer in stored for x in body if isinstance(x, Load)):
+        yield list(body)
+        return
+    first = [x for x in body if isinstance(x, Load) and not list(operands(x))]
+    needed = _needed_by_loads(body)
+    second = [x for x in body if id(x) in needed and x not in first]
+    known = set(map(id, [*stores, *first, *second]))
+    yield list(first)
+    yield second
+    yield [x for x in body if id(x) not in known]
+    yield list(stores)
+
+
+def _needed_by_loads(body: Sequence[Statement]) -> set[int]:
+    """The loads of a body and what is computed for their indices."""
+    wanted: set[Scalar] = set()
+    found: set[int] = set()
+    for x in reversed(body):
+        is_wanted = isinstance(x, (Compute, CheckIndex)) and x.scalar in wanted
+        if isinstance(x, Load) or is_wanted:
+            found.add(id(x))
+            wanted.update(operands(x))
+    return found
+
+
+def axes_needed(body: Sequence[Statement], nest: Axes, strided: Layouts) -> set[int]:
+    """Axes whose counters appear other than in the number of the element."""
+    axes, extents = tuple(a for a, _ in nest), tuple(n for _, n in nest)
+    found: set[int] = set()
+    for x in body:
+        if isinstance(x, (Load, Store, Combine)):
+            if isinstance(x, Load):
+                found.update(a for g in x.guards for a in g.index.axes)
+            if x.buffer in strided or not is_flat(x.buffer, x.index, axes, extents):
+                found.update(a for part in x.index for a in part.axes)
+        elif isinstance(x, Compute) and x.scalar.op in ("index", "guard"):
+            for arg in x.scalar.args:
+                found.update((arg.index if isinstance(arg, Guard) else arg).axes)
+        elif isinstance(x, Accumulate) and x.position is not None:
+            found.update(x.position.axes)
+    return found
+
+
+def is_flat(
+    buffer: Buffer, index: tuple[Index, ...], axes: tuple[int, ...], extents: tuple[int, ...]
+) -> bool:
+    """Is it the element whose number is the number of the iteration?"""
+    return (
+        buffer.shape == extents
+        and len(index) == len(axes)
+        and all(bool(k == Index.factor(AxisRef(a))) for k, a in zip(index, axes, strict=True))
+    )
+
+
+def number(index: Index, constants: Mapping[int, int]) -> int:
+    """The value of an index all of whose counters are known."""
+    total = index.constant
+    for factor, coefficient in index.terms:
+        assert isinstance(factor, AxisRef)
+        total += coefficient * constants[factor.axis]
+    return total
+
+
+def products_in_sums(kernel: Kernel) -> set[Scalar]:
+    """Products that a sum or difference takes, which the compiler would contract."""
+    return {
+        a
+        for s in walk(kernel.body)
+        for sum_ in _sums(s)
+        for a in sum_
+        if a.op == "mul" and a.dtype.kind == "f"
+    }
+
+
+def _sums(s: Statement) -> Iterator[tuple[Scalar, ...]]:
+    if isinstance(s, Compute) and s.scalar.op in ("add", "sub"):
+        yield s.scalar.args
+
+
+def read(statements: Iterable[Statement]) -> set[Buffer]:
+    return {s.buffer for s in walk(list(statements)) if isinstance(s, (Load, Combine))}
+
+
+def written(statements: Iterable[Statement]) -> set[Buffer]:
+    return {s.buffer for s in walk(list(statements)) if isinstance(s, (Store, Combine, Fill, FillRows))}

@@ -1,0 +1,359 @@
+"""A kernel printed as the Python that Numba compiles for CUDA: what every thread of every block does.
+
+A **team** of threads works on one iteration of the outermost loop together: 1 thread, a warp of 32, or a
+block. Statements outside of inner loops are run by all threads of a team alike, stores among them by the
+first one. The iterations of an inner loop are divided over the team; what a loop sums is summed over the team
+after it, in the same order each time. Where one thread reads what another wrote, the team meets in between.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from tracejit.codegen.cuda.nests import (
+    Axes,
+    axes_needed,
+    in_order,
+    inner_loops,
+    is_divisible,
+    is_short,
+    perfect_nest,
+    read,
+    scatters,
+    written,
+)
+from tracejit.codegen.cuda.scalars import BOOL, literal
+from tracejit.codegen.cuda.teams import BLOCK, TeamPrinter, stored_type
+from tracejit.codegen.loops import (
+    Accumulate,
+    Buffer,
+    Combine,
+    FillRows,
+    JoinCopy,
+    Kernel,
+    Loop,
+    MergePartial,
+    Reset,
+    Statement,
+    Strip,
+    TotalPartial,
+    neutral,
+    walk,
+)
+from tracejit.codegen.numba_source import describe_buffers
+
+UNROLLED = 4  # elements of a thread whose loads are under way together
+
+
+class LaunchPrinter(TeamPrinter):
+    """Prints one function that a grid of blocks runs.
+
+    Its lanes may be 0: each thread takes elements of a nest that is perfect, `UNROLLED` at a time.
+    """
+
+    fits_32 = False  # do all numbers of elements fit 32 bits?
+    finish: Kernel | None = None
+    has_ticket = False
+
+    def run_launch(self, blocks: int, finish: Kernel | None, joins: Sequence[JoinCopy]) -> str:
+        """The text of the function; its arguments are `self.arguments()`.
+
+        finish: what the block that is done last does; joins: what all blocks do, each its share
+        """
+        self.symbols.start_kernel()
+        self.finish = finish
+        self.has_ticket = finish is not None and blocks > 1
+        self.joining = bool(joins)
+        self.is_alone = blocks == 1 and finish is not None and not joins
+        self.put(0, "thread = cuda.threadIdx.x")
+        self.put(0, "block = cuda.blockIdx.x")
+        if self.lanes > 1:
+            self.put(0, "lane = thread" if self.lanes == BLOCK else f"lane = thread % {self.lanes}")
+        if self.lanes or self.copies:
+            self.put(0, f"team = {self.team_text()}")
+        place = len(self.lines)
+        self.in_row = not any(isinstance(s, Loop) and s.ranged for s in walk(self.kernel.body))
+        if joins:
+            self.finishing = True
+            for s in joins:
+                self.join_copies(s, first_block=False)
+        else:
+            self.start_copies()
+            self.block(self.kernel.body)
+            self.leave_partials()
+        if finish is not None:
+            self.last_block(finish)
+        shared = [
+            f"{' ' * 4}{name} = cuda.shared.array({size}, np.{_CARRIERS[name[8:]]})"
+            for name, size in self.exchange.items()
+        ]
+        self.lines[place:place] = shared
+        header = f"def {self.kernel.name.replace('.', '_')}({', '.join(self.arguments())}):"
+        described = [f"{' ' * 4}# {line}" for line in describe_buffers(self.kernel)]
+        return "\n".join([header, *described, *self.lines]) + "\n"
+
+    def arguments(self) -> list[str]:
+        names = [b.name for b in self.buffers]
+        names += [self.strides[s] for s in self.strides] + list(self.symbols.used)
+        names += ["ticket"] if self.has_ticket else []
+        return [*names, "status"] if self.checks_indices else names
+
+    @property
+    def checks_indices(self) -> bool:
+        return self.kernel.checks_indices or (self.finish is not None and self.finish.checks_indices)
+
+    @property
+    def buffers(self) -> list[Buffer]:
+        """Those that are passed, in order."""
+        hidden = {*self.registers, *self.shared, *self.copies}
+        own = [b for b in self.kernel.buffers if b not in hidden or self.joining]
+        late = self.finish.buffers if self.finish is not None else []
+        partials = [b for group in self.partials.values() for b in group]
+        return list(dict.fromkeys([*own, *late, *partials, *self.copies.values()]))
+
+    def team_text(self) -> str:
+        if self.teams == 1:
+            return "block"
+        if self.lanes == 1:
+            return f"block * {BLOCK} + thread"
+        return f"block * {self.teams} + thread // {self.lanes}"
+
+    def last_block(self, finish: Kernel) -> None:
+        """What is left when all blocks are done, by the one that comes last: a ticket tells which it is."""
+        if self.has_ticket:
+            self.put(0, "number = cuda.shared.array(1, np.int32)")
+            self.put(0, "cuda.threadfence()")
+            self.put(0, "cuda.syncthreads()")
+            self.put(0, "if thread == 0:")
+            self.put(1, "number[0] = cuda.atomic.add(ticket, 0, np.int32(1))")
+        self.put(0, "cuda.syncthreads()")
+        if self.has_ticket:
+            self.put(0, "if number[0] == cuda.gridDim.x - 1:")
+            self.depth += 1
+            self.put(0, "cuda.threadfence()")
+        if self.lanes != BLOCK:
+            self.put(0, "lane = thread")
+        self.lanes, self.divided, self.in_row, self.finishing = BLOCK, False, True, True
+        self.touched, self.flat = {}, None
+        joins = [s for s in finish.body if isinstance(s, JoinCopy)]
+        totals = [s for s in finish.body if isinstance(s, TotalPartial)]
+        for s in joins:
+            self.join_copies(s, first_block=True)
+        self.total_partials(totals)
+        self.block([s for s in finish.body if not isinstance(s, (JoinCopy, TotalPartial))])
+        if self.has_ticket:
+            self.put(0, "if thread == 0:")
+            self.put(1, "ticket[0] = np.int32(0)")
+            self.depth -= 1
+
+    @cached_property
+    def _handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        return {
+            **super()._handlers,
+            Strip: lambda s: self.block(s.body),
+            MergePartial: self.merge_partial,
+            FillRows: lambda _: None,  # by the loop over rows, row by row
+        }
+
+    def reset(self, s: Reset) -> None:
+        super().reset(s)
+        if self.in_row and not self.divided:
+            self.team_wide.add(s.accumulator)
+
+    # --- loops ----------------------------------------------------------------------------------------------
+
+    def loop(self, s: Loop) -> None:
+        if s.ranged and self.lanes == 0:
+            (self.scattered if scatters(s) else self.elements)(s)
+        elif s.ranged:
+            self.rows(s)
+        elif s.axis in self.unrolled:
+            self.written_out(s)
+        elif self.divided:
+            self.serial(s)
+        else:
+            self.divided_loop(s)
+
+    @cached_property
+    def unrolled(self) -> frozenset[int]:
+        """Axes of the loops that are written out: short ones inside rows that a thread has for itself."""
+        if self.lanes != 1:
+            return frozenset()
+        ranged = [s for s in walk(self.kernel.body) if isinstance(s, Loop) and s.ranged and is_short(s.body)]
+        return frozenset(x.axis for s in ranged for x in inner_loops(s))
+
+    def serial(self, s: Loop) -> None:
+        self.put(0, f"for {self.name_axis(s.axis)} in range({self.symbols.size(s.extent)}):")
+        self.indented(lambda: self.block(s.body) if s.body else self.put(0, "pass"))
+
+    def written_out(self, s: Loop) -> None:
+        for k in range(s.extent):
+            self.constants[s.axis] = k
+            self.axis_names[s.axis] = str(k)
+            self.block(s.body)
+        self.constants.pop(s.axis, None)
+
+    def divided_loop(self, s: Loop) -> None:
+        self.meet_before(s.body)
+        inside = dict.fromkeys(x.accumulator for x in walk(s.body) if isinstance(x, Accumulate))
+        own = {x.accumulator for x in walk(s.body) if isinstance(x, Reset)}
+        extent = self.symbols.size(s.extent)
+        self.divided = True
+        if is_divisible(s):
+            self.put(0, f"for {self.name_axis(s.axis)} in range(lane, {extent}, {self.lanes}):")
+            self.indented(lambda: self.block(s.body) if s.body else self.put(0, "pass"))
+        else:
+            self.put(0, "if lane == 0:")
+            self.indented(lambda: self.serial(s))
+        self.divided = False
+        self.over_team([a for a in inside if a in self.team_wide and a not in own], self.lanes)
+
+    def rows(self, s: Loop) -> None:
+        """The iterations of the outermost loop, a team each."""
+        row, extent = self.name_axis(s.axis), self.symbols.size(s.extent)
+        if self.touched:
+            self.meet()
+        step = "cuda.gridDim.x" if self.teams == 1 else f"{self.teams} * cuda.gridDim.x"
+        self.put(0, f"for {row} in range(team, {extent}, {step}):")
+        self.depth += 1
+        self.in_row = True
+        before = self.exchanged
+        for fill in [x for x in self.kernel.body if isinstance(x, FillRows)]:
+            self.fill_row(fill, row)
+        self.block(s.body)
+        both = read(s.body) & written(s.body)
+        if (self.exchanged - before) % 2 or (
+            not self.divided and any(b in both and b not in self.registers for b in self.touched)
+        ):
+            self.meet()
+        self.touched = {}
+        self.in_row = False
+        self.depth -= 1
+
+    def fill_row(self, s: FillRows, row: str) -> None:
+        size = self.symbols.size(math.prod(s.buffer.shape[1:]))
+        value = self.stored(literal(neutral(s.reducer, s.buffer.dtype), s.buffer.dtype), s.buffer)
+        self.put(0, f"for e in range({self.shares(size)}):")
+        self.put(1, f"{s.buffer.name}[{row} * {size} + e] = {value}")
+        if not self.divided:
+            self.touched[s.buffer] = "w"
+
+    # --- perfect nests --------------------------------------------------------------------------------------
+
+    def elements(self, s: Loop) -> None:
+        """Each thread takes elements `BLOCK` apart, the loads of several at once."""
+        axes, body = perfect_nest(s)
+        count = self.symbols.size(math.prod(n for _, n in axes))
+        chunk = BLOCK * UNROLLED
+        self.put(0, f"e = block * {chunk} + thread")
+        self.put(0, f"while e + {chunk - BLOCK} < {count}:")
+        self.depth += 1
+        names = ["e", *(f"e{k}" for k in range(1, UNROLLED))]
+        for k in range(1, UNROLLED):
+            self.put(0, f"e{k} = e + {k * BLOCK}")
+        self.side_by_side(axes, body, names)
+        self.put(0, f"e += {chunk} * cuda.gridDim.x")
+        self.depth -= 1
+        self.put(0, f"while e < {count}:")
+        self.depth += 1
+        self.side_by_side(axes, body, ["e"])
+        self.put(0, f"e += {BLOCK}")
+        self.depth -= 1
+
+    def side_by_side(self, axes: Axes, body: Sequence[Statement], names: list[str]) -> None:
+        """The body for several elements: all loads, then arithmetic, then all stores.
+
+        Numba does not tell that arrays are disjoint, so that no load would move in front of a store.
+        """
+        known: list[dict[Any, str]] = [{} for _ in names]
+        positions = [self.positions(axes, body, name) for name in names]
+        outer = dict(self.names)
+        for group in in_order(body):
+            for k, name in enumerate(names):
+                self.names = {**outer, **known[k]}
+                self.axis_names.update(positions[k])
+                self.flat = (tuple(a for a, _ in axes), tuple(n for _, n in axes), name)
+                self.block(group)
+                known[k] = {x: n for x, n in self.names.items() if x not in outer}
+        self.names, self.flat = outer, None
+
+    def positions(self, axes: Axes, body: Sequence[Statement], name: str) -> dict[int, str]:
+        """The counters of the nest's loops from an element's number, those that are needed."""
+        if len(axes) == 1:
+            return {axes[0][0]: name}
+        needed = axes_needed(body, axes, self.strided)
+        found: dict[int, str] = {}
+        rest = name
+        for number, (axis, extent) in enumerate(reversed(axes)):
+            is_last = number == len(axes) - 1
+            if not any(a in needed for a, _ in axes[: len(axes) - number]):
+                break
+            if is_last:
+                found[axis] = rest
+                break
+            quotient, size = self.fresh("q"), self.symbols.size(extent)
+            self.put(0, f"{quotient} = {self.divided_by(rest, size)}")
+            if axis in needed:
+                found[axis] = self.fresh("i")
+                self.put(0, f"{found[axis]} = {rest} - {quotient} * {size}")
+            rest = quotient
+        return found
+
+    def divided_by(self, text: str, size: str) -> str:
+        """A quotient of numbers from 0 on, by 32 bits where they suffice: 64 take four times as long."""
+        if self.fits_32:
+            return f"np.int64(np.uint32({text}) // np.uint32({size}))"
+        return f"{text} // {size}"
+
+    def scattered(self, s: Loop) -> None:
+        """A perfect nest that adds to elements known only now, of a copy that the block has.
+
+        A block takes `BLOCK` elements at a time. Each thread leaves where its value goes, then adds those of
+        all values, in order, whose place it owns: no two threads write to one address, and the order never
+        changes.
+        """
+        axes, body = perfect_nest(s)
+        count = self.symbols.size(math.prod(n for _, n in axes))
+        added = [x for x in body if isinstance(x, Combine)]
+        for k, x in enumerate(added):
+            self.put(0, f"place{k} = cuda.shared.array({BLOCK}, np.int64)")
+            self.put(0, f"value{k} = cuda.shared.array({BLOCK}, {stored_type(x.buffer)})")
+        self.put(0, f"for start in range(block * {BLOCK}, {count}, {BLOCK} * cuda.gridDim.x):")
+        self.depth += 1
+        self.put(0, "e = start + thread")
+        for k in range(len(added)):
+            self.put(0, f"place{k}[thread] = -1")
+        self.put(0, f"if e < {count}:")
+        self.indented(lambda: self.leave_values(axes, body, added))
+        self.put(0, "cuda.syncthreads()")
+        for k, x in enumerate(added):
+            self.take_values(k, x)
+        self.put(0, "cuda.syncthreads()")
+        self.depth -= 1
+
+    def leave_values(self, axes: Axes, body: Sequence[Statement], added: Sequence[Combine]) -> None:
+        outer = dict(self.names)
+        self.axis_names.update(self.positions(axes, body, "e"))
+        self.flat = (tuple(a for a, _ in axes), tuple(n for _, n in axes), "e")
+        for group in in_order([x for x in body if not isinstance(x, Combine)]):
+            self.block(group)
+        for k, x in enumerate(added):
+            self.put(0, f"place{k}[thread] = {self.address(x.buffer, x.index)}")
+            self.put(0, f"value{k}[thread] = {self.stored(self.value(x.value), x.buffer)}")
+        self.names, self.flat = outer, None
+
+    def take_values(self, k: int, x: Combine) -> None:
+        name, begin = self.place(x.buffer)
+        self.put(0, f"for t in range({BLOCK}):")
+        self.put(1, f"at = place{k}[t]")
+        self.put(1, f"if at >= 0 and at % {BLOCK} == thread:")
+        self.depth += 2
+        self.put(0, f"given = value{k}[t]{' != 0' if x.buffer.dtype == BOOL else ''}")
+        self.add_to(f"{name}[{begin}at]", "given", x, x.source)
+        self.depth -= 2
+
+
+_CARRIERS = {"i64": "int64", "f64": "float64", "f32": "float32", "f16": "float16"}

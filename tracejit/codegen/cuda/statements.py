@@ -1,0 +1,258 @@
+"""Statements and scalars of a nest as lines of a CUDA kernel, whoever runs them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracejit.codegen.cuda.nests import is_flat, number, products_in_sums
+from tracejit.codegen.cuda.scalars import BOOL, PythonCode, Text, cast, emit, literal, narrowed, type_name
+from tracejit.codegen.loops import (
+    Accumulate,
+    Accumulator,
+    Buffer,
+    CheckIndex,
+    Combine,
+    Compute,
+    Fill,
+    Kernel,
+    Layouts,
+    Load,
+    Reset,
+    Scalar,
+    Statement,
+    Store,
+    neutral,
+)
+from tracejit.codegen.numba_source import COMPARISONS, INFIX, KernelPrinter
+from tracejit.codegen.symbols import Symbols, stays_literal
+from tracejit.ir import Source
+from tracejit.schedule.index import Index
+
+
+class StatementPrinter(KernelPrinter):
+    """What `LaunchPrinter` is built on: the text of one statement.
+
+    registers: arrays of which every thread has a copy in registers, by the names of their elements
+    """
+
+    def __init__(
+        self, kernel: Kernel, symbols: Symbols, strided: Layouts, registers: Sequence[Buffer]
+    ) -> None:
+        super().__init__(kernel, symbols, strided)
+        self.registers = {b: [f"{b.name}_{k}" for k in range(math.prod(b.shape))] for b in registers}
+        self.constants: dict[int, int] = {}  # values of axes whose loops are written out
+        self.flat: tuple[tuple[int, ...], tuple[int, ...], str] | None = None  # axes, extents, element
+        self.products = products_in_sums(kernel)
+        self.formula: Source | None = None
+        self.code = PythonCode(lambda line: self.put(0, line, self.formula), lambda: self.fresh("t"))
+
+    # --- what is told by who runs the statements ------------------------------------------------------------
+
+    def first_only(self, print_it: Callable[[], None]) -> None:
+        """Print for all threads where each is on its own, else for the first of its team."""
+        raise NotImplementedError
+
+    def meet_before(self, statements: Sequence[Statement]) -> None:
+        """Let threads wait for one another if one needs what others wrote."""
+        raise NotImplementedError
+
+    def place(self, buffer: Buffer) -> tuple[str, str]:
+        """The name of what holds an array, and where in there it begins ("" or "offset + ")."""
+        raise NotImplementedError
+
+    # --- statements -----------------------------------------------------------------------------------------
+
+    def indented(self, print_it: Callable[[], None]) -> None:
+        self.depth += 1
+        print_it()
+        self.depth -= 1
+
+    def load(self, s: Load) -> None:
+        self.meet_before([s])
+        if s.buffer in self.registers:
+            text = self.register(s.buffer, s.index)
+        else:
+            text = self.memory(s.buffer, s.index)
+            text = f"{text} != 0" if s.buffer.dtype == BOOL else text
+        if s.guards:
+            text = f"{text} if {self.conditions(s.guards)} else {literal(0, s.buffer.dtype)}"
+        self.put(0, f"{self.define(s.scalar)} = {text}", s.source)
+
+    def compute(self, s: Compute) -> None:
+        self.formula = s.source
+        text = self.expression(s.scalar)
+        self.formula = None
+        if text.isidentifier() and text not in ("True", "False"):
+            self.names[s.scalar] = text  # the last line of a formula, or another scalar's name
+        else:
+            self.put(0, f"{self.define(s.scalar)} = {text}", s.source)
+
+    def check_index(self, s: CheckIndex) -> None:
+        name, operand, extent = self.define(s.scalar), self.value(s.operand), self.symbols.size(s.extent)
+        self.put(0, f"{name} = np.int64({operand})", s.source)
+        self.put(0, f"if {name} < 0:")
+        self.put(1, f"{name} += {extent}")
+        self.put(0, f"if {name} < 0 or {name} >= {extent}:")
+        self.put(1, f"status[0] = {self.symbols.check(s)}")
+        self.put(1, f"{name} = 0")
+
+    def store(self, s: Store) -> None:
+        self.meet_before([s])
+        if s.buffer in self.registers:
+            self.put(0, f"{self.register(s.buffer, s.index)} = {self.value(s.value)}")
+            return
+        value = self.stored(self.value(s.value), s.buffer)
+        self.first_only(lambda: self.put(0, f"{self.memory(s.buffer, s.index)} = {value}"))
+
+    def stored(self, value: str, buffer: Buffer) -> str:
+        """Truth values are bytes in memory."""
+        return f"np.uint8({value})" if buffer.dtype == BOOL else value
+
+    def combine(self, s: Combine) -> None:
+        self.meet_before([s])
+        if s.buffer in self.registers:
+            place = self.register(s.buffer, s.index)
+            self.put(0, f"{place} = {self.combined(s.reducer, place, self.value(s.value), s.buffer.dtype)}")
+        else:
+            self.first_only(
+                lambda: self.add_to(self.memory(s.buffer, s.index), self.value(s.value), s, s.source)
+            )
+
+    def add_to(self, place: str, value: str, s: Combine, source: Source | None = None) -> None:
+        old = f"({place} != 0)" if s.buffer.dtype == BOOL else place
+        text = self.combined(s.reducer, old, value, s.buffer.dtype)
+        self.put(0, f"{place} = {self.stored(text, s.buffer)}", source)
+
+    def fill(self, s: Fill) -> None:
+        self.meet_before([s])
+        value = literal(neutral(s.reducer, s.buffer.dtype), s.buffer.dtype)
+        if s.buffer in self.registers:
+            for name in self.registers[s.buffer]:
+                self.put(0, f"{name} = {value}")
+            return
+        name, begin = self.place(s.buffer)
+        self.put(0, f"for e in range({self.shares(self.symbols.size(math.prod(s.buffer.shape)))}):")
+        self.put(1, f"{name}[{begin}e] = {self.stored(value, s.buffer)}")
+
+    def shares(self, size: str) -> str:
+        """The bounds of this thread's part of `size` elements."""
+        raise NotImplementedError
+
+    def reset(self, s: Reset) -> None:
+        name = self.fresh("acc")
+        self.names[s.accumulator] = name
+        self.start(name, s.accumulator)
+
+    def start(self, name: str, accumulator: Accumulator) -> None:
+        self.put(0, f"{name} = {literal(neutral(accumulator.reducer, accumulator.dtype), accumulator.dtype)}")
+        if accumulator.reducer.startswith("arg"):
+            self.put(0, f"{name}_at = np.int64(-1)")
+
+    def step(self, s: Accumulate) -> None:
+        name, value, reducer = self.names[s.accumulator], self.value(s.value), s.accumulator.reducer
+        if not reducer.startswith("arg"):
+            self.formula = s.source
+            text = self.combined(reducer, name, value, s.accumulator.dtype)
+            self.put(0, f"{name} = {text}", s.source)
+            self.formula = None
+            return
+        assert s.position is not None
+        at = self.fresh("at")
+        self.put(0, f"{at} = np.int64({self.index(s.position)})", s.source)
+        self.choose(name, s.accumulator, value, at)
+
+    def choose(self, name: str, accumulator: Accumulator, value: str, at: str) -> None:
+        """The better of two positions; of equal ones the earlier, and nan is better than all numbers.
+
+        A position below 0 is none.
+        """
+        sign = ">" if accumulator.reducer == "argmax" else "<"
+        better, equal = f"{value} {sign} {name}", f"{value} == {name}"
+        if accumulator.dtype.kind == "f":
+            better = f"({better} or {value} != {value}) and {name} == {name}"
+            equal = f"({equal} or ({value} != {value} and {name} != {name}))"
+        taken = f"{name}_at < 0 or ({better}) or ({equal} and {at} < {name}_at)"
+        self.put(0, f"if {at} >= 0 and ({taken}):")
+        self.put(1, f"{name} = {value}")
+        self.put(1, f"{name}_at = {at}")
+
+    def combined(self, reducer: str, old: str, value: str, dtype: np.dtype[Any]) -> str:
+        if dtype == BOOL:
+            return f"{old} {'or' if reducer in ('any', 'sum', 'max') else 'and'} {value}"
+        if reducer in ("sum", "prod"):
+            return narrowed(f"{old} {'+' if reducer == 'sum' else '*'} {value}", dtype)
+        name = "maximum" if reducer == "max" else "minimum"
+        return emit(self.code, name, [Text(old, dtype), Text(value, dtype)]).text
+
+    # --- expressions ----------------------------------------------------------------------------------------
+
+    def expression(self, scalar: Scalar) -> str:
+        op, args = scalar.op, scalar.args
+        if op == "index":
+            return f"{type_name(scalar.dtype)}({self.index(args[0])})"
+        if op == "guard":
+            return self.conditions(args)
+        given = [Text(self.value(a), a.dtype) for a in args]
+        if op == "cast":
+            return cast(self.code, given[0], scalar.dtype).text
+        return self.call(op, given, scalar)
+
+    def call(self, op: str, given: list[Text], scalar: Scalar) -> str:
+        dtype, texts = given[0].dtype, [x.text for x in given]
+        if op == "mul" and scalar in self.products:
+            # The compiler would join it with the sum that it goes into; NumPy rounds both.
+            return f"libdevice.{'f' if dtype.itemsize == 4 else 'd'}mul_rn({texts[0]}, {texts[1]})"
+        if op == "select":
+            return f"{texts[1]} if {texts[0]} else {texts[2]}"
+        if op in COMPARISONS:
+            return f"{texts[0]} {INFIX[op]} {texts[1]}"
+        if op in ("not", "neg"):
+            return self.unary(op, given[0])
+        if op in INFIX and dtype != BOOL:
+            return narrowed(f"{texts[0]} {INFIX[op]} {texts[1]}", dtype)
+        if op in ("and", "or", "xor"):
+            return self.code.binary(op, *given).text
+        return emit(self.code, {"abs": "absolute"}.get(op, op), given).text
+
+    def unary(self, op: str, x: Text) -> str:
+        if x.dtype == BOOL:
+            return f"not {x.text}"
+        return narrowed(f"{'~' if op == 'not' else '-'}{x.text}", x.dtype)
+
+    def value(self, scalar: Scalar) -> str:
+        if scalar in self.names:
+            return self.names[scalar]
+        if scalar.op == "const":
+            value = scalar.args[0]
+            if value.dtype.kind == "f" and not stays_literal(value):
+                return self.symbols.float_name(value)
+            if value.dtype.kind in "iu" and not stays_literal(value):
+                return f"{type_name(value.dtype)}({self.symbols.size(int(value))})"
+            return literal(value, value.dtype)
+        return super().value(scalar)
+
+    # --- addresses ------------------------------------------------------------------------------------------
+
+    def memory(self, buffer: Buffer, index: tuple[Index, ...]) -> str:
+        name, begin = self.place(buffer)
+        return f"{name}[{begin}{self.address(buffer, index)}]"
+
+    def address(self, buffer: Buffer, index: tuple[Index, ...]) -> str:
+        if self.flat is not None and buffer not in self.strided:
+            axes, extents, name = self.flat
+            if is_flat(buffer, index, axes, extents):
+                return name
+        return super().address(buffer, index)
+
+    def register(self, buffer: Buffer, index: tuple[Index, ...]) -> str:
+        position = 0
+        for k, n in zip(index, buffer.shape, strict=True):
+            at = number(k, self.constants)
+            if not 0 <= at < n:
+                return literal(0, buffer.dtype)  # under a guard that fails
+            position = position * n + at
+        return self.registers[buffer][position]

@@ -1,0 +1,216 @@
+"""Where launches run: a CUDA device, or the emulator; and how the arrays of a call come there and back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from tracejit.codegen.cuda.launches import Launch
+from tracejit.config import Config
+from tracejit.errors import ArgumentError
+from tracejit.runtime.cuda.arrays import (
+    NUMPY,
+    CupyMemory,
+    Family,
+    Guest,
+    Library,
+    NumpyMemory,
+    cupy_memory,
+    facts_of,
+    family_of_type,
+)
+from tracejit.runtime.cuda.compiler import Driver, as_parameters, open_driver
+from tracejit.runtime.cuda.emulator import run_launch
+from tracejit.runtime.cuda.kernels import find_cubin
+
+Run = Callable[[Any, Sequence[Any]], None]  # takes a stream and the arguments of the launch
+
+DTypes = Sequence[np.dtype[Any]]
+
+_HOST = (np.ndarray, np.generic, bool, int, float)
+_ALIGNED = 256  # bytes: what arrays in a block of several start at
+
+
+@dataclass
+class Visit:
+    """The arrays of one call where launches can read them.
+
+    give: the user's kind of array from one of the library's; take: the reverse, for arrays of `out=`, None
+        where only a copy can fill these
+    """
+
+    library: Library
+    device: int
+    inputs: list[Any]
+    give: Callable[[Any], Any] | None = None
+    take: Callable[[Any], Any] | None = None
+
+
+class Device(Protocol):
+    """Memory and launches, in order."""
+
+    def enter(self, arrays: Sequence[Any], dtypes: DTypes, into: Mapping[int, Any]) -> Visit: ...
+    def load(self, launch: Launch, device: int) -> Run: ...
+    def stream(self, library: Library, device: int) -> Any: ...
+    def architecture(self, device: int) -> tuple[int, int]: ...
+
+
+class EmulatedDevice:
+    """Arrays are NumPy's and threads are stepped one by one."""
+
+    def __init__(self) -> None:
+        self.library = NumpyMemory()
+
+    def enter(self, arrays: Sequence[Any], dtypes: DTypes, into: Mapping[int, Any]) -> Visit:
+        for x in (*arrays, *into.values()):
+            if family_of_type(type(x)) is not None:
+                raise ArgumentError(
+                    f'target="cuda-emu" takes NumPy arrays, got a {type(x).__name__} of {type(x).__module__}',
+                    hint='copy it to the host first, or use target="cuda"',
+                )
+        return Visit(self.library, 0, [np.asarray(x, dtype) for x, dtype in zip(arrays, dtypes, strict=True)])
+
+    def load(self, launch: Launch, device: int) -> Run:
+        return lambda stream, arguments: run_launch(launch, arguments)
+
+    def stream(self, library: Library, device: int) -> Any:
+        return None
+
+    def architecture(self, device: int) -> tuple[int, int]:
+        return (9, 0)
+
+
+@dataclass
+class _Block:
+    """Small host values as they lie on a device, and from what bytes they were copied."""
+
+    data: bytes
+    array: Any
+
+
+@dataclass
+class CudaDevice:
+    """CUDA devices: arrays stay where they are, others are copied; kernels are for the architecture."""
+
+    driver: Driver
+    config: Config
+    kernels: dict[tuple[str, tuple[str, ...], int], Run] = field(default_factory=dict)
+    blocks: dict[tuple[Any, ...], _Block] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.Lock)
+
+    def enter(self, arrays: Sequence[Any], dtypes: DTypes, into: Mapping[int, Any]) -> Visit:
+        family, device = _common_place([*arrays, *into.values()])
+        if isinstance(family, Guest):
+            visit = _as_guests(family, arrays)
+        else:
+            visit = Visit(family, device if device is not None else family.current_device(), list(arrays))
+        hosts = [k for k, x in enumerate(visit.inputs) if isinstance(x, _HOST)]
+        if hosts:
+            self._upload(visit, hosts, [np.asarray(visit.inputs[k], dtypes[k]) for k in hosts])
+        return visit
+
+    def _upload(self, visit: Visit, places: Sequence[int], values: Sequence[np.ndarray[Any, Any]]) -> None:
+        """Copy arrays and numbers of the host to the device at once; what is as in the last call is there."""
+        library, device = visit.library, visit.device
+        offsets, size = [], 0
+        for x in values:
+            offsets.append(size)
+            size += -(-x.nbytes // _ALIGNED) * _ALIGNED
+        packed = np.zeros(max(size, 1), np.uint8)
+        for x, offset in zip(values, offsets):
+            packed[offset : offset + x.nbytes] = np.ascontiguousarray(x).reshape(-1).view(np.uint8)
+        with library.on(device):
+            block = self._block(library, device, packed)
+            for k, x, offset in zip(places, values, offsets):
+                visit.inputs[k] = library.part(block, offset, x.shape, x.dtype)
+
+    def _block(self, library: Library, device: int, packed: np.ndarray[Any, Any]) -> Any:
+        if packed.nbytes > 16 * _ALIGNED:
+            return library.upload(packed, device)
+        key, data = (library.name, device, library.stream(device), packed.nbytes), packed.tobytes()
+        kept = self.blocks.get(key)
+        if kept is None or kept.data != data:
+            kept = self.blocks[key] = _Block(data, library.upload(packed, device))
+        return kept.array
+
+    def load(self, launch: Launch, device: int) -> Run:
+        key = (launch.text, launch.parameters, device)
+        with self.lock:
+            kernel = self.kernels.get(key)
+            if kernel is None:
+                cubin = find_cubin(launch, self.driver, self.driver.architecture(device), self.config)
+                kernel = self.kernels[key] = self.driver.load(cubin, device)
+        grid = self.driver.grid(launch.blocks, launch.threads)
+        return partial(_launch, self.driver.launch, grid, kernel, launch)
+
+    def stream(self, library: Library, device: int) -> Any:
+        return self.driver.stream(library.stream(device))
+
+    def architecture(self, device: int) -> tuple[int, int]:
+        return self.driver.architecture(device)
+
+
+def _launch(
+    start: Any, grid: Any, kernel: Any, launch: Launch, stream: Any, arguments: Sequence[Any]
+) -> None:
+    if launch.has_arrays:
+        arguments = as_parameters(launch, arguments)
+    start(stream, grid, kernel, arguments)
+
+
+def _as_guests(family: Guest, arrays: Sequence[Any]) -> Visit:
+    memory: CupyMemory = cupy_memory()
+    cupy = memory.cupy
+    inputs = [family.adopt(cupy, x) if family_of_type(type(x)) is family else x for x in arrays]
+    on_device = next((x for x in inputs if family_of_type(type(x)) is not None), None)
+    number = memory.device(on_device) if on_device is not None else memory.current_device()
+    take = None if family.copies else partial(family.adopt, cupy)
+    return Visit(memory, number, inputs, partial(family.give, cupy), take)
+
+
+def _common_place(arrays: Sequence[Any]) -> tuple[Family, int | None]:
+    """Whose arrays these are and on which device; ArgumentError where they disagree."""
+    found: Family | None = None
+    place: int | None = None
+    for x in arrays:
+        family = family_of_type(type(x))
+        if family is None or (not isinstance(family, CupyMemory) and facts_of(x) is None):
+            continue
+        if found is not None and family.name != found.name:
+            raise ArgumentError(
+                f'target="cuda": arrays of {found.name} and of {family.name} in one call',
+                hint="convert some of them, as with cupy.from_dlpack(x) or torch.from_dlpack(x)",
+            )
+        if found is not family and not isinstance(
+            found, Guest
+        ):  # a guest of CuPy among CuPy's own arrays is still one
+            found = family
+        if not isinstance(family, Guest):
+            number = family.device(x)
+            if place is not None and number != place:
+                raise ArgumentError(
+                    f'target="cuda": arrays on device {place} and on device {number} in one call',
+                    hint="copy them to one device first",
+                )
+            place = number
+    return (found, place) if found is not None else (NUMPY, None)
+
+
+def open_device(config: Config) -> Device:
+    """What runs launches for a target; raises UnsupportedError where it is not there."""
+    return _emulated() if config.target == "cuda-emu" else _device(config)
+
+
+@cache
+def _emulated() -> EmulatedDevice:
+    return EmulatedDevice()
+
+
+@cache
+def _device(config: Config) -> CudaDevice:
+    return CudaDevice(open_driver(), config)
