@@ -120,12 +120,15 @@ class KernelPrinter(NestPrinter[str]):
 
     def check_index(self, s: CheckIndex) -> None:
         name, operand, extent = self.define(s.scalar), self.value(s.operand), self.symbols.size(s.extent)
-        self.put(0, f"{name} = to_i64({operand})", s.source)
+        self.put(0, f"{name} = {self.integer(operand)}", s.source)
         self.put(0, f"if {name} < 0:")
         self.put(1, f"{name} += {extent}")
         self.put(0, f"if {name} < 0 or {name} >= {extent}:")
         self.put(1, f"status[0] = {self.symbols.check(s)}")
         self.put(1, f"{name} = 0")
+
+    def integer(self, text: str) -> str:
+        return f"to_i64({text})"
 
     def store(self, s: Store) -> None:
         value = self.value(s.value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -10,28 +10,24 @@ import numpy as np
 
 import tracejit as tj
 from tracejit.codegen.cuda import launches
-from tracejit.codegen.cuda.launches import DeviceProgram, Launch, Plain, launch_program, print_launch
-from tracejit.codegen.loops import CONTIGUOUS, Buffer
-from tracejit.codegen.program import Execution, build_program
-from tracejit.config import Choices
+from tracejit.codegen.cuda.launches import DeviceProgram, Launch
+from tracejit.compile import run_stages
+from tracejit.config import Config
 from tracejit.ir import Graph, evaluate
-from tracejit.passes import optimize
-from tracejit.runtime.cuda.emulator import run_launch
+from tracejit.runtime.cuda import DeviceExecutable
+from tracejit.runtime.cuda.device import EmulatedDevice, Order
 from tracejit.runtime.executable import layout_of
-from tracejit.runtime.library import call_library
-from tracejit.schedule import schedule_graph
 
 Arrays = Sequence[Any]
-Order = Callable[[int], Sequence[int]]  # number of blocks -> the order in which they run
+CONFIG = Config(cache_dir=None, target="cuda-emu")
 
 
 def device_program(graph: Graph, small: int = 0) -> DeviceProgram:
-    """The launches of a graph; `small`: iterations that one block runs alone."""
-    choices = Choices(shifted="memory")
-    schedule = schedule_graph(optimize(graph, choices=choices), True, choices)
-    program = build_program(schedule, Execution(products=False, ranges=False, literal_limit=4))
+    """The launches of a graph as users get them; `small`: iterations that one block runs alone."""
     with patch.object(launches, "SMALL", small):
-        return launch_program(program)
+        executable = run_stages(graph, config=CONFIG).executable
+    assert isinstance(executable, DeviceExecutable)
+    return executable.device_program
 
 
 def traced(function: Callable[..., Any], *arguments: Any, gradient: bool = True) -> tuple[Graph, list[Any]]:
@@ -44,38 +40,16 @@ def traced(function: Callable[..., Any], *arguments: Any, gradient: bool = True)
 
 def printed(program: DeviceProgram, arrays: Arrays) -> list[Launch]:
     """The launches for inputs that lie as these do."""
-    inputs = zip(program.program.inputs, map(layout_of, arrays), strict=True)
-    buffers = program.program.buffers
-    strided = {buffers[v]: kind for v, kind in inputs if v in buffers and kind != CONTIGUOUS}
-    return [print_launch(p, strided) for p in program.launches]
+    executable = DeviceExecutable(program, CONFIG, EmulatedDevice())
+    return executable.launches(tuple(map(layout_of, arrays)))
 
 
-def backwards(blocks: int) -> Sequence[int]:
-    return range(blocks - 1, -1, -1)
-
-
-def run(program: DeviceProgram, arrays: Arrays, order: Order = backwards) -> list[Any]:
-    """The program's outputs for these inputs."""
-    outputs = [_poisoned(v.type.shape, v.type.dtype) for v in program.program.outputs]
-    by_var = dict(zip(program.program.inputs, arrays, strict=True))
-    by_var |= dict(zip(program.program.outputs, outputs, strict=True))
-    memory: dict[Buffer, Any] = dict(_temporaries(program))
-    memory |= {program.program.buffers[v]: x for v, x in by_var.items() if v in program.program.buffers}
-    by_var |= {b.var: x for b, x in memory.items() if b.var is not None}
-    texts = iter(printed(program, arrays))
-    ticket, status = np.zeros(1, np.int32), np.zeros(1, np.int64)
-    for step in program.steps:
-        if isinstance(step, Plain):
-            launch = next(texts)
-            given = [_argument(slot, memory, ticket, status) for slot in launch.slots]
-            run_launch(launch, given, order(launch.blocks))
-            assert ticket[0] == 0
-            if status[0]:
-                raise launch.checks[int(status[0]) - 1].error()
-        else:
-            call_library(step.eqn, by_var, program.program.schedule.definitions)
-    shapes = [a.type.shape for a in program.program.schedule.graph.outputs]
-    return [x.reshape(shape) for x, shape in zip(outputs, shapes, strict=True)]
+def run(program: DeviceProgram, arrays: Arrays, order: Order | None = None) -> list[Any]:
+    """The program's outputs for these inputs, its blocks run in this order."""
+    executable = DeviceExecutable(program, CONFIG, EmulatedDevice(order))
+    results = executable(arrays)
+    assert not any(ticket.any() for ticket in executable.tickets.values()), "the next launch counts from 0"
+    return results
 
 
 def check(graph: Graph, arrays: Arrays, small: int = 0, tolerance: float = 1e-12) -> DeviceProgram:
@@ -114,25 +88,3 @@ def check_function(
 def shape_of(program: DeviceProgram) -> list[tuple[int, int]]:
     """Threads of a team and blocks, by launch."""
     return [(p.lanes, p.blocks) for p in program.launches]
-
-
-def _poisoned(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
-    fresh = np.empty(shape, dtype)
-    fresh.reshape(-1).view(np.uint8)[...] = 0xFF
-    return fresh
-
-
-def _temporaries(program: DeviceProgram) -> Iterator[tuple[Buffer, Any]]:
-    workspace = _poisoned((max(1, program.workspace),), np.uint8)
-    for buffer, offset in program.offsets.items():
-        yield buffer, np.ndarray(buffer.shape, buffer.dtype, workspace, offset)
-
-
-def _argument(slot: tuple[Any, ...], memory: dict[Buffer, Any], ticket: Any, status: Any) -> Any:
-    kind = slot[0]
-    if kind == "array":
-        return memory[slot[1]]
-    if kind == "stride":
-        array = memory[slot[1]]
-        return array.strides[slot[2]] // array.itemsize
-    return {"ticket": ticket, "status": status}.get(kind, slot[-1])

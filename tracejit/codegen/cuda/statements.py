@@ -14,7 +14,6 @@ from tracejit.codegen.loops import (
     Accumulate,
     Accumulator,
     Buffer,
-    CheckIndex,
     Combine,
     Compute,
     Fill,
@@ -91,14 +90,8 @@ class StatementPrinter(KernelPrinter):
         else:
             self.put(0, f"{self.define(s.scalar)} = {text}", s.source)
 
-    def check_index(self, s: CheckIndex) -> None:
-        name, operand, extent = self.define(s.scalar), self.value(s.operand), self.symbols.size(s.extent)
-        self.put(0, f"{name} = np.int64({operand})", s.source)
-        self.put(0, f"if {name} < 0:")
-        self.put(1, f"{name} += {extent}")
-        self.put(0, f"if {name} < 0 or {name} >= {extent}:")
-        self.put(1, f"status[0] = {self.symbols.check(s)}")
-        self.put(1, f"{name} = 0")
+    def integer(self, text: str) -> str:
+        return f"np.int64({text})"
 
     def store(self, s: Store) -> None:
         self.meet_before([s])

@@ -28,6 +28,7 @@ from tracejit.runtime.cuda.compiler import Driver, as_parameters, open_driver
 from tracejit.runtime.cuda.emulator import run_launch
 from tracejit.runtime.cuda.kernels import find_cubin
 
+Order = Callable[[int], Sequence[int]]
 Run = Callable[[Any, Sequence[Any]], None]  # takes a stream and the arguments of the launch
 
 DTypes = Sequence[np.dtype[Any]]
@@ -61,10 +62,14 @@ class Device(Protocol):
 
 
 class EmulatedDevice:
-    """Arrays are NumPy's and threads are stepped one by one."""
+    """Arrays are NumPy's and threads are stepped one by one.
 
-    def __init__(self) -> None:
+    order: in which the blocks of a launch run, by their number; None: from the last to the first
+    """
+
+    def __init__(self, order: Order | None = None) -> None:
         self.library = NumpyMemory()
+        self.order = order
 
     def enter(self, arrays: Sequence[Any], dtypes: DTypes, into: Mapping[int, Any]) -> Visit:
         for x in (*arrays, *into.values()):
@@ -76,7 +81,8 @@ class EmulatedDevice:
         return Visit(self.library, 0, [np.asarray(x, dtype) for x, dtype in zip(arrays, dtypes, strict=True)])
 
     def load(self, launch: Launch, device: int) -> Run:
-        return lambda stream, arguments: run_launch(launch, arguments)
+        order = None if self.order is None else self.order(launch.blocks)
+        return lambda stream, arguments: run_launch(launch, arguments, order)
 
     def stream(self, library: Library, device: int) -> Any:
         return None
