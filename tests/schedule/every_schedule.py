@@ -6,12 +6,8 @@ processors to use; the tests of CI take some dozens.
 
 from __future__ import annotations
 
-import argparse
-import itertools
-import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -19,6 +15,7 @@ from unittest.mock import patch
 
 import numpy as np
 
+from tests.law_runs import run_laws
 from tests.schedule.random_graphs import Program, check_same, random_program
 from tracejit.codegen import work
 from tracejit.compile import run_stages
@@ -82,33 +79,10 @@ def check_seed(seed: int) -> bool:
     return check_schedules(program_of(seed, gradient=seed % 2 == 1, steps=12), configs)
 
 
-def _outcome(seed: int) -> str | bool:
-    try:
-        return check_seed(seed)
-    except Exception as error:
-        return f"seed {seed}: {type(error).__name__}: {error}"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check random programs until so many were compared; print those that differ. Returns 1 if any does."""
-    parser = argparse.ArgumentParser(prog="python -m tests.schedule.every_schedule", description=__doc__)
-    parser.add_argument("programs", type=int, nargs="?", default=5000)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
-    options = parser.parse_args(arguments)
-    compared = failures = 0
-    with ProcessPoolExecutor(options.processes) as pool:
-        for start in itertools.count(options.first_seed, 200):
-            for outcome in pool.map(_outcome, range(start, start + 200), chunksize=10):
-                if isinstance(outcome, str):
-                    failures += 1
-                    print(outcome)
-                compared += outcome is True
-            print(f"{compared} programs, {failures} failures", flush=True)
-            if compared >= options.programs:
-                break
-    print(f"{compared} programs in {len(every_schedule())} schedules each: {failures} failures")
-    return 1 if failures else 0
+    """Check random programs; returns 1 if any differs."""
+    print(f"{len(every_schedule())} schedules of each")
+    return run_laws("tests.schedule.every_schedule", __doc__, check_seed, 5000, arguments)
 
 
 if __name__ == "__main__":

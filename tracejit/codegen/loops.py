@@ -103,6 +103,11 @@ class Accumulator:
     dtype: np.dtype[Any]
     serial: int = field(default_factory=lambda: next(_serial))
 
+    @property
+    def result_dtype(self) -> np.dtype[Any]:
+        """Of its final value: the position, for argmax and argmin."""
+        return np.dtype(np.int64) if self.reducer.startswith("arg") else self.dtype
+
 
 @dataclass(eq=False)
 class Reset:

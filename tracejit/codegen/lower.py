@@ -170,7 +170,7 @@ class Lowering:
         accumulator = self.accumulators.get(eqn.out)
         if accumulator is None or self.result_paths[eqn.out] != prefix:
             return
-        raw = Scalar("acc", (accumulator,), self.accumulated_dtype(eqn), len(prefix))
+        raw = Scalar("acc", (accumulator,), accumulator.result_dtype, len(prefix))
         self.finish(eqn, self.language.cast(self.language.wrap(raw), eqn.out.type.dtype).scalar)
 
     # --- equations ------------------------------------------------------------------------------------

@@ -267,7 +267,8 @@ def load(record: Record) -> NativeProgram:
 
     with LOCK:
         if not _jits:
-            # Only once a linker exists does LLVM look for symbols in the process.
+            # Only once a linker exists does LLVM look for symbols in the process. JITLink lays a program's
+            # code and constants side by side, as the small model needs; the older one may not, and aborts.
             _jits.append(llvm.create_lljit_compiler(_target_machine(), use_jit_link=True))
         _provide(record.symbols)
         library = llvm.JITLibraryBuilder().add_object_img(record.object_code).add_current_process()

@@ -117,6 +117,12 @@ def test_kernels_of_float32_compute_in_float32(name: str) -> None:
     assert not lines(machine(map_of(name, "f4")).ptx, r"\.f64\b")
 
 
+@pytest.mark.parametrize("skeleton", SKELETONS)
+def test_sums_of_float32_run_in_float32(skeleton: str) -> None:
+    for launch in launches(skeleton, "f4"):
+        assert not lines(machine(launch).ptx, r"\.f64\b")
+
+
 @pytest.mark.parametrize("dtype", ["f8", "f4"])
 def test_all_loads_of_an_unrolled_loop_are_issued_before_its_first_store(dtype: str) -> None:
     memory = lines(machine(map_of("sums of products", dtype)).ptx, r"\b(ld|st)\.global")

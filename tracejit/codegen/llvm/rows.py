@@ -121,7 +121,7 @@ class RowBlock:
             printer.forget(reset.accumulator)
             printer.variables.pop(reset.accumulator, None)
         given = self.spilled(inside)
-        taken = {r.accumulator: Lanes(code, _result_dtype(r.accumulator), self.lanes) for r in own}
+        taken = {r.accumulator: Lanes(code, r.accumulator.result_dtype, self.lanes) for r in own}
         mask, count = printer.mask, printer.count
         names, variables = dict(printer.names), dict(printer.variables)
         axes = dict(printer.axes)
@@ -229,7 +229,3 @@ class RowBlock:
         """Leave the row's results where the block finds them."""
         for accumulator, lanes in taken.items():
             lanes.put(self.code, row.number, row.variables[accumulator].result(self.code))
-
-
-def _result_dtype(accumulator: Accumulator) -> np.dtype[Any]:
-    return I64 if accumulator.reducer.startswith("arg") else accumulator.dtype
