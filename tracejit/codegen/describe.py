@@ -107,7 +107,7 @@ def own_role(buffer: Buffer) -> str:
     if kind == "partials":
         return f"partial results of {subject}, of each strand"
     if kind == "copies":
-        return f"{subject} of each strand but the first"
+        return f"{subject} of each thread, for its strands but the first"
     return "tiles and rows of each worker" if kind.startswith("area") else "kept between passes over a row"
 
 
