@@ -123,7 +123,7 @@ def test_random_programs(cupy: Any, seed: int) -> None:
 
 
 def test_a_step_runs_on_the_current_stream_and_in_out(cupy: Any, rng: np.random.Generator) -> None:
-    x = rng.normal(size=100_000)
+    x = rng.normal(size=10_000)
     step = tj.grad_jit(lambda x: (x**3).sum(), target="cuda")
     with cupy.cuda.Stream(non_blocking=True) as stream:
         there, place = cupy.asarray(x), cupy.empty(x.size)
@@ -133,12 +133,15 @@ def test_a_step_runs_on_the_current_stream_and_in_out(cupy: Any, rng: np.random.
         np.testing.assert_allclose(cupy.asnumpy(place), 3 * x * x, rtol=1e-13)
 
 
-def test_an_index_out_of_range_and_a_singular_matrix_are_errors(cupy: Any) -> None:
+def test_an_index_out_of_range_is_an_error(cupy: Any) -> None:
     f = tj.jit(lambda x, i: x[i], target="cuda")
     with pytest.raises(IndexOutOfBoundsError):
-        f(cupy.arange(3.0), cupy.asarray([0, 5]))
+        f(cupy.asarray(np.arange(3.0)), cupy.asarray([0, 5]))
+
+
+def test_a_singular_matrix_is_an_error(cupy: Any) -> None:
     with pytest.raises(LinAlgError):
-        tj.jit(lambda a: np.linalg.inv(a), target="cuda")(cupy.zeros((3, 3)))
+        tj.jit(lambda a: np.linalg.inv(a), target="cuda")(cupy.asarray(np.zeros((3, 3))))
 
 
 @pytest.mark.parametrize("name", ["cholesky", "solve", "det", "cumsum", "cumprod"])
