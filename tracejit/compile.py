@@ -164,10 +164,10 @@ def compile_launches(executable: DeviceExecutable, arrays: Sequence[Any]) -> Com
     times = [time.perf_counter()]
     visit = executable.device.enter(arrays, executable.dtypes, {})
     with visit.library.on(visit.device):
-        layouts = tuple(executable.lay(visit, k) for k in range(len(visit.inputs)))
+        layouts = executable.layouts(executable.strides(visit))
         text = executable.describe(layouts)
         times.append(time.perf_counter())
-        executable.bind(layouts, visit.device)
+        executable.plan(visit)
     times.append(time.perf_counter())
     seconds = {"print": times[1] - times[0], "compile": times[2] - times[1]}
     return Compiled(text, "", None, None, seconds, tuple(executable.launches(layouts)))

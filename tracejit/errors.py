@@ -59,6 +59,10 @@ class LinAlgError(TracejitError, np.linalg.LinAlgError):
     """A matrix is singular, or not positive definite."""
 
 
+class DeviceError(TracejitError, RuntimeError):
+    """The driver of a CUDA device refused a launch."""
+
+
 class InternalError(TracejitError, RuntimeError):
     """A bug of this library: the message carries the pass and the equations around it."""
 

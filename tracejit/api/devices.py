@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
-
-import numpy as np
 
 from tracejit.api.signature import SCALAR_TYPES
 from tracejit.errors import ArgumentError
@@ -28,27 +26,45 @@ def check_target(api: str, target: str, threads: int | None) -> None:
         )
 
 
-def describe_device_arguments(args: tuple[Any, ...], leaves: list[Any], key: list[Any]) -> bool:
-    """`describe_arguments`, where arrays may lie on a device: the key is the same as of NumPy arrays."""
-    from tracejit.runtime.cuda.arrays import facts_of
+# What a call is told by of its leaves, by their class: whatever decides which program runs, and how.
+_looks: dict[type, Callable[[Any], Hashable]] = dict.fromkeys(SCALAR_TYPES, type)
 
+
+def look_at(args: tuple[Any, ...], leaves: list[Any], key: list[Any]) -> bool:
+    """Append the leaves of positional arguments, and what two calls must share to be served by one plan.
+
+    False where a leaf is of a kind that no plan serves.
+    """
     for x in args:
+        look = _looks.get(type(x))
+        if look is not None:
+            leaves.append(x)
+            key.append(look(x))
+            continue
         inner, treedef = flatten(x)
-        if treedef.kind != "leaf":
-            key.append(treedef)
+        key.append(treedef)
         for leaf in inner:
-            cls = type(leaf)
-            if cls is np.ndarray:
-                key += (leaf.dtype, leaf.shape)
-            elif cls in SCALAR_TYPES:
-                key.append(cls)
-            else:
-                facts = facts_of(leaf)
-                if facts is None:
-                    return False
-                key += facts
+            look = _looks.get(type(leaf)) or _look_of(type(leaf))
+            if look is None:
+                return False
+            key.append(look(leaf))
         leaves += inner
     return True
+
+
+def _look_of(cls: type) -> Callable[[Any], Hashable] | None:
+    from tracejit.runtime.cuda.arrays import look_of
+
+    look = look_of(cls)
+    if look is not None:
+        _looks[cls] = look
+    return look
+
+
+def forget_looks() -> None:
+    """Forget what classes of arrays there are."""
+    _looks.clear()
+    _looks.update(dict.fromkeys(SCALAR_TYPES, type))
 
 
 def stand_ins(leaves: Sequence[Any]) -> list[Any]:

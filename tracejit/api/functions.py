@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.api.devices import check_target, describe_device_arguments, stand_ins, twin
+from tracejit.api.devices import check_target, look_at, stand_ins, twin
 from tracejit.api.lowering import GradOptions, Lowered, lower_grad, lower_value
 from tracejit.api.out import Targets
 from tracejit.api.programs import MAX_ATTEMPTS, NOWHERE, Program, Programs, shared_programs
@@ -84,7 +84,7 @@ class Transformed(entry.Callable):
         self._donated = self._parameters.donated(options.donate)
         self._needed = max(options.grad.positions) if options.grad is not None else -1
         self._is_plain = not options.static_argnames
-        self._describe = describe_arguments if options.target == "cpu" else describe_device_arguments
+        self._is_on_device = options.target != "cpu"
         self._programs = Programs() if programs is None else programs
         self._origin: tuple[Any, str] | None = None
         self._bound_parameters: Parameters | None = None
@@ -101,9 +101,11 @@ class Transformed(entry.Callable):
         if current_builder() is not None:
             return self._call_in_trace(args, kwargs)
         if not kwargs and self._is_plain and len(args) > self._needed:
+            if self._is_on_device:
+                return self._call_on_device(args)
             leaves: list[Any] = []
             key: list[Any] = []
-            if self._describe(args, leaves, key):
+            if describe_arguments(args, leaves, key):
                 for program in self._programs.table.get(tuple(key), ()):
                     if program.is_free or program.is_valid():
                         stats.record_hit()
@@ -111,6 +113,25 @@ class Transformed(entry.Callable):
                             self._plan(program, self._parameters.read(args, {}, self._needed), len(args))
                         return program(leaves)
         return self._call_in_general(args, kwargs)
+
+    def _call_on_device(self, args: tuple[Any, ...]) -> Any:
+        """A call like an earlier one is told by little, and served by what that one prepared."""
+        leaves: list[Any] = []
+        facts: list[Any] = []
+        if not look_at(args, leaves, facts):
+            return self._call_in_general(args, {})
+        key = tuple(facts)
+        found = self._programs.prepared.get(key)
+        if found is not None:
+            program, run = found
+            if program.is_free or program.is_valid():
+                stats.record_hit()
+                return program(leaves) if run is None else program.serve(run, leaves)
+        call = self._parameters.read(args, {}, self._needed)
+        program, is_new = self._program_for(call)
+        if not is_new:
+            self._programs.prepare(key, program, call.leaves)
+        return program(call.leaves)
 
     def _call_in_general(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         names = tuple(kwargs)
@@ -120,7 +141,7 @@ class Transformed(entry.Callable):
         into: dict[int, Any] = {}
         if out is not None:
             assert program.targets is not None
-            alike = None if self._options.target == "cpu" else twin
+            alike = twin if self._is_on_device else None
             into = program.targets.take(out, [*call.leaves, *program.captures], self._name, alike)
         if not is_new and program.attempts < MAX_ATTEMPTS:
             self._plan(program, call, len(args), names, into)
@@ -189,7 +210,7 @@ class Transformed(entry.Callable):
 
         What the checks do to the leaves of the call itself, as to make subclasses plain, is then not needed.
         """
-        return call if self._options.target == "cpu" else replace(call, leaves=stand_ins(call.leaves))
+        return replace(call, leaves=stand_ins(call.leaves)) if self._is_on_device else call
 
     def _make_program(self, call: Call) -> Program:
         return make_program(

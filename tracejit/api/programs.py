@@ -29,6 +29,9 @@ MAX_VARIANTS = 8
 MAX_PLANS = 16
 MAX_ATTEMPTS = 64
 
+# Calls on devices that a function knows by the facts of their leaves.
+MAX_PREPARED = 256
+
 NOWHERE: dict[int, Any] = {}
 
 Run = Callable[..., list[Any]]
@@ -92,6 +95,11 @@ class Program:
                     outputs[k] = np.asarray(outputs[k])
         return self.finish(outputs)
 
+    def serve(self, run: Run, leaves: list[Any]) -> Any:
+        """The user's result of a call that `run` was prepared for."""
+        self.used = next(_clock)
+        return self.finish(run(leaves + self.captures if self.captures else leaves))
+
     def run_into(self, inputs: list[Any], into: dict[int, Any]) -> list[Any]:
         """Outputs in the caller's arrays: at once where these are contiguous, else copied at the end."""
         if not hasattr(self.run, "donate"):
@@ -124,6 +132,8 @@ class Programs:
         self.table: dict[Hashable, tuple[Program, ...]] = {}
         self.lock = threading.RLock()
         self.state = entry.new_state()
+        # By what is cheap to see of a call's leaves; without a function, calls are the program's own.
+        self.prepared: dict[Hashable, tuple[Program, Run | None]] = {}
         self._plans: tuple[tuple[Program, Plan], ...] = ()
         self._first: Plan | None = None
         _all_programs.add(self)
@@ -147,7 +157,18 @@ class Programs:
     def clear(self) -> None:
         with self.lock:
             self.table.clear()
+            self.prepared.clear()
             self._set_plans(())
+
+    def prepare(self, key: Hashable, program: Program, leaves: list[Any]) -> None:
+        """Let calls with these facts be served by what the program prepares for arrays like `leaves`."""
+        from tracejit.runtime.cuda import DeviceExecutable
+
+        assert isinstance(program.run, DeviceExecutable)
+        run = None if program.donated else program.run.prepare(leaves + program.captures)
+        if len(self.prepared) >= MAX_PREPARED:
+            self.prepared.clear()
+        self.prepared[key] = (program, run)
 
     # --- plans of calls that compiled code serves -----------------------------------------------------------
 

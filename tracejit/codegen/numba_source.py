@@ -124,8 +124,12 @@ class KernelPrinter(NestPrinter[str]):
         self.put(0, f"if {name} < 0:")
         self.put(1, f"{name} += {extent}")
         self.put(0, f"if {name} < 0 or {name} >= {extent}:")
-        self.put(1, f"status[0] = {self.symbols.check(s)}")
+        self.put(1, self.failed(self.symbols.check(s)))
         self.put(1, f"{name} = 0")
+
+    def failed(self, number: int) -> str:
+        """What a check does that fails, by its number from 1."""
+        return f"status[0] = {number}"
 
     def integer(self, text: str) -> str:
         return f"to_i64({text})"

@@ -5,22 +5,27 @@ The arrays refuse what real ones refuse: to become NumPy arrays on their own, an
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import ctypes
+import functools
 import sys
+import threading
 import types
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.linalg
 
+from tracejit.api import devices
 from tracejit.codegen.cuda.launches import Launch
 from tracejit.config import Config
 from tracejit.runtime.cuda import arrays, device
-from tracejit.runtime.cuda.compiler import Cubin
+from tracejit.runtime.cuda.compiler import Cubin, Node
 from tracejit.runtime.cuda.emulator import run_launch
 
 # Functions of NumPy that CuPy answers for its arrays, among those that library calls may meet.
@@ -77,12 +82,21 @@ def block_at(address: int) -> Block:
 
 
 class Driver:
-    """Runs launches in the emulator, from integers, as a driver is given them."""
+    """Runs launches in the emulator, from parameters in memory, as a driver is given them.
+
+    calls: every call by name; refused: the error codes that the next launches give instead of running
+    current: by thread, the device whose context is current; launches need one, and so does the memory
+    """
 
     def __init__(self) -> None:
         self.compiled: list[str] = []
         self.launched: list[tuple[str, int, int]] = []
+        self.calls: collections.Counter[str] = collections.Counter()
         self.known: dict[bytes, Launch] = {}
+        self.refused: list[int] = []
+        self.current: dict[int, int] = {}
+        self.graphs: list[Graph] = []
+        self.makes_graphs = True
 
     def architecture(self, device: int) -> tuple[int, int]:
         return (9, 0)
@@ -94,25 +108,94 @@ class Driver:
         return Cubin(code, launch.name, "// ptx")
 
     def load(self, cubin: Cubin, device: int) -> Any:
+        self.use(device)
         return self.known[cubin.code], device
 
-    def grid(self, blocks: int, threads: int) -> Any:
-        return blocks, threads
+    def use(self, device: int) -> None:
+        self.calls["use"] += 1
+        self.current[threading.get_ident()] = device
 
     def stream(self, handle: int) -> Any:
         return handle
 
-    def launch(self, stream: Any, grid: Any, kernel: Any, arguments: Sequence[Any]) -> None:
+    def starter(self, kernel: Any, blocks: int, threads: int) -> Any:
+        return functools.partial(self._start, kernel, blocks, threads)
+
+    def _start(self, kernel: Any, blocks: int, threads: int, stream: Any, parameters: int, extra: int) -> Any:
+        self.calls["launch"] += 1
+        assert extra == 0
+        if self.refused:
+            return (self.refused.pop(0),)
+        return (self._run(kernel, blocks, threads, stream, read_parameters(kernel[0], parameters)),)
+
+    def _run(self, kernel: Any, blocks: int, threads: int, stream: Any, given: list[Any]) -> int:
         known, number = kernel  # of the same text; sizes and blocks may have been others
-        launch = replace(known, blocks=grid[0])
-        assert grid[1] == launch.threads
+        if threading.get_ident() not in self.current:
+            return 201
+        launch = replace(known, blocks=blocks)
+        assert threads == launch.threads
         self.launched.append((launch.name, number, stream))
-        packed, arguments = iter(arguments), []
-        for kind in launch.parameters:  # Numba's arrays are seven parameters, the fifth of them the address
-            arguments.append([next(packed) for _ in range(7)][4] if kind.endswith("[]") else next(packed))
-        assert next(packed, None) is None
-        given = zip(launch.parameters, launch.slots, arguments, strict=True)
-        run_launch(launch, [_unpacked(kind, slot, x, number) for kind, slot, x in given])
+        run_launch(
+            launch, [_unpacked(k, s, x, number) for k, s, x in zip(launch.parameters, launch.slots, given)]
+        )
+        return 0
+
+    def graph(self, nodes: Sequence[Node]) -> Any:
+        self.calls["graph"] += 1
+        if not self.makes_graphs:
+            return None
+        made = Graph([(n, read_parameters(n.kernel[0], n.parameters)) for n in nodes])
+        self.graphs.append(made)
+        return made
+
+    def replay(self, graph: Graph, stream: Any) -> int:
+        self.calls["replay"] += 1
+        assert not graph.is_running and graph in self.graphs
+        if self.refused:
+            return self.refused.pop(0)
+        graph.is_running = True
+        for node, given in graph.nodes:
+            self._run(node.kernel, node.blocks, node.threads, stream, given)
+        graph.is_running = False
+        return 0
+
+    def release(self, graph: Graph) -> None:
+        self.calls["release"] += 1
+        self.graphs.remove(graph)
+
+    def explain(self, code: int) -> str:
+        return f"error {code}"
+
+
+@dataclass(eq=False)
+class Graph:
+    """Launches with what their parameters were when the graph was made."""
+
+    nodes: list[tuple[Node, list[Any]]]
+    is_running: bool = False
+
+
+def read_parameters(launch: Launch, address: int) -> list[Any]:
+    """The arguments of a launch from where pointers to its parameters are; addresses as integers."""
+    kinds: list[str] = []
+    for kind in launch.parameters:  # Numba's arrays are seven parameters, the fifth of them the address
+        kinds += ["int64"] * 4 + ["address"] + ["int64"] * 2 if kind.endswith("[]") else [kind]
+    pointers = (ctypes.c_uint64 * len(kinds)).from_address(address)
+    values: list[Any] = []
+    for kind, pointer in zip(kinds, pointers, strict=True):
+        dtype = np.dtype(kind if kind[0] != "*" and kind != "address" else np.uint64)
+        value = np.frombuffer(ctypes.string_at(pointer, dtype.itemsize), dtype)[0]
+        values.append(int(value) if kind[0] == "*" or kind == "address" else value)
+    packed, found = iter(values), []
+    for kind in launch.parameters:
+        if kind.endswith("[]"):
+            item = np.dtype(kind[:-2]).itemsize
+            *owners, n, size, at, elements, step = (next(packed) for _ in range(7))
+            assert (owners, n, size, elements, step) == ([0, 0], 1, item, 1, item)
+            found.append(at)
+        else:
+            found.append(next(packed))
+    return found
 
 
 def _unpacked(kind: str, slot: Any, x: Any, number: int) -> Any:
@@ -123,10 +206,10 @@ def _unpacked(kind: str, slot: Any, x: Any, number: int) -> Any:
     assert type(x) is int, f"an address is {type(x)}"
     block, dtype = block_at(x), np.dtype(kind.strip("*[]"))
     assert block.number == number, "memory of another device"
-    if slot[0] == "status":
-        return block.view(x, (1,), dtype)
     size = dtype.itemsize
     before, behind = (x - block.address) // size, (block.address + block.size - x) // size
+    if slot[0] == "status":
+        return block.view(x, (behind,), dtype)
     return block.view(x, (before + 1, behind), dtype, (-size, size))
 
 
@@ -348,6 +431,9 @@ class Tensor:
     shape = property(lambda self: self.array.shape)
     device = property(lambda self: types.SimpleNamespace(index=self.array.block.number))
 
+    def get_device(self) -> int:
+        return self.array.block.number if self.is_cuda else -1
+
     def element_size(self) -> int:
         return self.array.dtype.itemsize
 
@@ -398,6 +484,7 @@ def fake_torch() -> types.ModuleType:
     for name in ("bool", "int8", "int32", "int64", "uint8", "float16", "float32", "float64", "bfloat16"):
         setattr(torch, name, Dtype(name))
     torch.Tensor = Tensor
+    torch.device = lambda kind, index: f"{kind}:{index}"
     torch.empty = lambda shape, dtype, device: Tensor(CupyArray(shape, dtype.name))
     torch.from_numpy = lambda x: Tensor(wrap(x))
     torch.cuda = types.SimpleNamespace(
@@ -417,10 +504,14 @@ def fake_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     driver = Driver()
     for name, module in (("cupy", fake_cupy()), ("torch", fake_torch()), *fake_cupyx()):
         monkeypatch.setitem(sys.modules, name, module)
-    for function in (arrays.cupy_memory, arrays.torch_memory, arrays.family_of_type):
-        function.cache_clear()
+    forget_libraries()
     opened = device.CudaDevice(driver, Config(cache_dir=None))
     monkeypatch.setattr(device, "_device", lambda config: opened)
     yield driver
+    forget_libraries()
+
+
+def forget_libraries() -> None:
     for function in (arrays.cupy_memory, arrays.torch_memory, arrays.family_of_type):
         function.cache_clear()
+    devices.forget_looks()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,11 @@ import pytest
 
 import tracejit as tj
 from tracejit.codegen.cuda.launches import Launch
+from tracejit.codegen.loops import CONTIGUOUS
 from tracejit.errors import InternalError
-from tracejit.runtime.cuda.compiler import compile_launch, versions
+from tracejit.runtime.cuda import DeviceExecutable
+from tracejit.runtime.cuda.compiler import compile_launch, parameter_places, versions
+from tracejit.runtime.cuda.plans import Constants
 
 ROOT = Path(__file__).parents[3]
 needs_compiler = pytest.mark.skipif(
@@ -26,6 +30,7 @@ def test_one_module_alone_names_numbas_cuda_target_and_nvidias_runtime() -> None
     names = (
         'import_module("numba.cuda',
         'import_module("cuda.core',
+        'import_module("cuda.bindings',
         "from numba import cuda",
         "import numba.cuda",
     )
@@ -64,6 +69,38 @@ def test_a_launch_becomes_a_cubin_without_a_device(architecture: tuple[int, int]
     cubin = compile_launch(launch, architecture)
     assert cubin.code[:4] == b"\x7fELF" and cubin.entry.encode() in cubin.code
     assert f".target sm_{architecture[0]}{architecture[1]}" in cubin.ptx and ".f64" not in cubin.ptx
+
+
+BITS = re.compile(r"\.param \.[a-z](\d+) ")
+
+
+@pytest.mark.cuda_compile
+@needs_compiler
+def test_parameters_in_memory_have_the_sizes_that_compiled_kernels_read() -> None:
+    @tj.grad_jit(target="cuda-emu")
+    def loss(x, table, k, scale):
+        return ((x * np.float32(0.3) * scale + table[k]) ** 2).mean() + (k > 2).sum()
+
+    k = np.arange(3000) % 7
+    arguments = (np.ones(3000, np.float32), np.ones(7, np.float32), k, np.float32(2.0))
+    seen: set[str] = set()
+    program = loss.program_of(*arguments)
+    assert isinstance(program.run, DeviceExecutable)
+    for launch in program.run.launches((CONTIGUOUS,) * 4):
+        constants = Constants(len(launch.parameters))
+        places = parameter_places(launch, range(len(launch.parameters)), constants.place)
+        sizes: list[int] = []
+        for place in places:
+            filled = place < constants.count
+            kind = (
+                launch.parameters[place] if filled else constants.values[place - constants.count].dtype.name
+            )
+            sizes.append(8 if kind[0] == "*" or kind.endswith("[]") else np.dtype(kind).itemsize)
+        ptx = compile_launch(launch, (9, 0)).ptx
+        declared = ptx[ptx.index(".entry") : ptx.index(")", ptx.index(".entry"))]
+        assert [int(bits) // 8 for bits in BITS.findall(declared)] == sizes
+        seen |= {slot[0] for slot in launch.slots} | set(launch.parameters)
+    assert seen >= {"ticket", "status", "array", "size", "float32", "int32[]"}
 
 
 @pytest.mark.cuda_compile

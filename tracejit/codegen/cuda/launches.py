@@ -58,7 +58,8 @@ Slot = tuple[Any, ...]
 class Launch:
     """One kernel and how it is launched.
 
-    text: a module with the one function `name`; checks: what may fail, by the number left in the status word
+    text: a module with the one function `name`
+    checks: what may fail, each of which sets a status word of its own to 1
     parameters: type names of the arguments, such as "*float64" for an address, "int64" for a size, and
         "int32[]" for an array of Numba's
     slots: what they are: ("array", buffer), ("stride", buffer, dimension), ("size", n), ("constant", x),

@@ -90,6 +90,9 @@ class StatementPrinter(KernelPrinter):
         else:
             self.put(0, f"{self.define(s.scalar)} = {text}", s.source)
 
+    def failed(self, number: int) -> str:
+        return f"status[{number - 1}] = 1"  # a word a check: any number of threads write the same
+
     def integer(self, text: str) -> str:
         return f"np.int64({text})"
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
@@ -38,6 +38,7 @@ class Library(Protocol):
     @property
     def name(self) -> str: ...
     def facts(self, x: Any) -> Facts: ...
+    def look(self, x: Any) -> Hashable: ...
     def strides(self, x: Any) -> Shape: ...
     def is_compact(self, x: Any) -> bool: ...
     def pointer(self, x: Any) -> Any: ...
@@ -45,7 +46,7 @@ class Library(Protocol):
     def current_device(self) -> int: ...
     def on(self, device: int) -> AbstractContextManager[Any]: ...
     def stream(self, device: int) -> int: ...
-    def empty(self, shape: Shape, dtype: np.dtype[Any], device: int) -> Any: ...
+    def maker(self, shape: Shape, dtype: np.dtype[Any], device: int) -> Callable[[], Any]: ...
     def compact(self, x: Any) -> Any: ...
     def upload(self, block: np.ndarray[Any, Any], device: int) -> Any: ...
     def download(self, x: Any) -> np.ndarray[Any, Any]: ...
@@ -63,6 +64,9 @@ class NumpyMemory:
     name = "NumPy"
 
     def facts(self, x: Any) -> Facts:
+        return x.dtype, x.shape
+
+    def look(self, x: Any) -> Hashable:
         return x.dtype, x.shape
 
     def strides(self, x: Any) -> Shape:
@@ -86,10 +90,13 @@ class NumpyMemory:
     def stream(self, device: int) -> int:
         return 0
 
-    def empty(self, shape: Shape, dtype: np.dtype[Any], device: int) -> Any:
-        fresh = np.empty(shape, dtype)
-        fresh.reshape(-1).view(np.uint8)[...] = 0xFF
-        return fresh
+    def maker(self, shape: Shape, dtype: np.dtype[Any], device: int) -> Callable[[], Any]:
+        def make() -> Any:
+            fresh = np.empty(shape, dtype)
+            fresh.reshape(-1).view(np.uint8)[...] = 0xFF
+            return fresh
+
+        return make
 
     def compact(self, x: Any) -> Any:
         return x.copy(order="C")
@@ -127,6 +134,9 @@ class CupyMemory:
     def facts(self, x: Any) -> Facts:
         return x.dtype, x.shape
 
+    def look(self, x: Any) -> Hashable:
+        return x.dtype, x.shape, None if x.flags.c_contiguous else x.strides, x.data.device_id
+
     def strides(self, x: Any) -> Shape:
         return x.strides
 
@@ -148,8 +158,8 @@ class CupyMemory:
     def stream(self, device: int) -> int:
         return self.cupy.cuda.get_current_stream().ptr
 
-    def empty(self, shape: Shape, dtype: np.dtype[Any], device: int) -> Any:
-        return self.cupy.empty(shape, dtype)
+    def maker(self, shape: Shape, dtype: np.dtype[Any], device: int) -> Callable[[], Any]:
+        return functools.partial(self.cupy.empty, shape, dtype)
 
     def compact(self, x: Any) -> Any:
         return x.copy(order="C")
@@ -198,6 +208,9 @@ class TorchMemory:
             )
         return found, tuple(x.shape)
 
+    def look(self, x: Any) -> Hashable:
+        return x.dtype, x.shape, None if x.is_contiguous() else x.stride(), x.get_device()
+
     def strides(self, x: Any) -> Shape:
         size = x.element_size()
         return tuple(size * s for s in x.stride())
@@ -220,8 +233,9 @@ class TorchMemory:
     def stream(self, device: int) -> int:
         return self.torch.cuda.current_stream(device).cuda_stream
 
-    def empty(self, shape: Shape, dtype: np.dtype[Any], device: int) -> Any:
-        return self.torch.empty(shape, dtype=self.own[dtype], device=f"cuda:{device}")
+    def maker(self, shape: Shape, dtype: np.dtype[Any], device: int) -> Callable[[], Any]:
+        place = self.torch.device("cuda", device)
+        return functools.partial(self.torch.empty, shape, dtype=self.own[dtype], device=place)
 
     def compact(self, x: Any) -> Any:
         return x.detach().contiguous()
@@ -327,6 +341,17 @@ def family_of_type(cls: type) -> Family | None:
     if top in ("numba", "numba_cuda") and hasattr(cls, "__cuda_array_interface__"):
         return NUMBA
     return OTHERS if hasattr(cls, "__cuda_array_interface__") else None
+
+
+def look_of(cls: type) -> Callable[[Any], Hashable] | None:
+    """What tells arrays of a class apart, at little cost: dtype, shape, strides where there are gaps, device.
+
+    None for what is no array of a library, nor one of NumPy's, of which each call takes a copy.
+    """
+    family = family_of_type(cls)
+    if family is None:
+        return NumpyMemory().look if cls is np.ndarray else None
+    return None if isinstance(family, Guest) else family.look
 
 
 def facts_of(x: Any) -> Facts | None:

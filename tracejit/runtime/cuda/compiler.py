@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from tracejit.runtime.cuda.arrays import INSTALL
 
 PACKAGES = ("numba-cuda", "cuda-core", "cuda-bindings", "numba")
 EMULATE = 'target="cuda-emu" steps the same kernels on this processor'
+NO_CONTEXT = 201  # CUDA_ERROR_INVALID_CONTEXT: the thread used no device yet
+
+# Takes a stream, the address of pointers to the parameters, and 0; gives the driver's error code first.
+Start = Callable[[Any, int, int], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -33,22 +37,50 @@ class Cubin:
     ptx: str
 
 
+class Node(NamedTuple):
+    """One launch of a graph: a loaded kernel, its grid, and the address of pointers to its parameters."""
+
+    kernel: Any
+    blocks: int
+    threads: int
+    parameters: int
+
+
 class Driver(Protocol):
-    """What a device is reached by; tests put one in place that runs launches on this processor."""
+    """What a device is reached by; tests put one in place that runs launches on this processor.
+
+    Error codes are the driver's, 0 where all is well. Parameters are copied before a function returns.
+    """
 
     def architecture(self, device: int) -> tuple[int, int]: ...
     def compile(self, launch: Launch, architecture: tuple[int, int]) -> Cubin: ...
     def load(self, cubin: Cubin, device: int) -> Any: ...
-    def grid(self, blocks: int, threads: int) -> Any: ...
+    def use(self, device: int) -> None: ...
     def stream(self, handle: int) -> Any: ...
-    def launch(self, stream: Any, grid: Any, kernel: Any, arguments: Sequence[Any]) -> None: ...
+    def starter(self, kernel: Any, blocks: int, threads: int) -> Start: ...
+    def graph(self, nodes: Sequence[Node]) -> Any: ...
+    def replay(self, graph: Any, stream: Any) -> int: ...
+    def release(self, graph: Any) -> None: ...
+    def explain(self, code: int) -> str: ...
+
+
+class _Kernel(NamedTuple):
+    """A loaded kernel by the names that the driver has for it; `owner` keeps it loaded."""
+
+    owner: Any
+    function: Any
+    kernel: Any
 
 
 class CudaDriver:
-    """NVIDIA's, by way of cuda.core."""
+    """NVIDIA's: cuda.core loads kernels, and cuda.bindings launches them, with parameters that lie ready.
 
-    def __init__(self, core: Any) -> None:
-        self.core = core
+    A launch by cuda.core would wrap each argument anew. A kernel is given to `cuLaunchKernel` as a function:
+    the driver takes either, and runs it in the context that is current.
+    """
+
+    def __init__(self, core: Any, bindings: Any) -> None:
+        self.core, self.bindings = core, bindings
         self.streams: dict[int, Any] = {}
 
     def architecture(self, device: int) -> tuple[int, int]:
@@ -58,23 +90,59 @@ class CudaDriver:
     def compile(self, launch: Launch, architecture: tuple[int, int]) -> Cubin:
         return compile_launch(launch, architecture)
 
-    def load(self, cubin: Cubin, device: int) -> Any:
-        self.core.Device(device).set_current()  # the context that the array library uses, too
-        return self.core.ObjectCode.from_cubin(cubin.code).get_kernel(cubin.entry)
+    def load(self, cubin: Cubin, device: int) -> _Kernel:
+        self.use(device)
+        owner = self.core.ObjectCode.from_cubin(cubin.code).get_kernel(cubin.entry)
+        handle = int(owner.handle)
+        return _Kernel(owner, self.bindings.CUfunction(handle), self.bindings.CUkernel(handle))
 
-    def grid(self, blocks: int, threads: int) -> Any:
-        return self.core.LaunchConfig(grid=blocks, block=threads)
+    def use(self, device: int) -> None:
+        """Make the context current that the array library uses, too: the device's primary one."""
+        self.core.Device(device).set_current()
 
     def stream(self, handle: int) -> Any:
         found = self.streams.get(handle)
         if found is None:
-            core = self.core
-            found = core.LEGACY_DEFAULT_STREAM if handle == 0 else core.Stream.from_handle(handle)
+            # 0 would be another stream where the bindings are told to use a default stream a thread.
+            found = self.bindings.CUstream(handle or int(self.bindings.CU_STREAM_LEGACY))
             self.streams[handle] = found
         return found
 
-    def launch(self, stream: Any, grid: Any, kernel: Any, arguments: Sequence[Any]) -> None:
-        self.core.launch(stream, grid, kernel, *arguments)
+    def starter(self, kernel: _Kernel, blocks: int, threads: int) -> Start:
+        return partial(self.bindings.cuLaunchKernel, kernel.function, blocks, 1, 1, threads, 1, 1, 0)
+
+    def graph(self, nodes: Sequence[Node]) -> Any:
+        """An executable graph that runs the nodes one after another; None where the driver makes none."""
+        cuda = self.bindings
+        code, graph = cuda.cuGraphCreate(0)
+        last: list[Any] = []
+        for node in nodes:
+            wanted = cuda.CUDA_KERNEL_NODE_PARAMS()
+            wanted.kern = node.kernel.kernel
+            wanted.gridDimX, wanted.gridDimY, wanted.gridDimZ = node.blocks, 1, 1
+            wanted.blockDimX, wanted.blockDimY, wanted.blockDimZ = node.threads, 1, 1
+            wanted.kernelParams = node.parameters
+            if not code:
+                code, added = cuda.cuGraphAddKernelNode(graph, last, len(last), wanted)
+                last = [added]
+        found = None
+        if not code:
+            code, found = cuda.cuGraphInstantiate(graph, 0)
+        if graph is not None:
+            cuda.cuGraphDestroy(graph)
+        return None if code else found
+
+    def replay(self, graph: Any, stream: Any) -> int:
+        return self.bindings.cuGraphLaunch(graph, stream)[0]
+
+    def release(self, graph: Any) -> None:
+        self.bindings.cuGraphExecDestroy(graph)
+
+    def explain(self, code: int) -> str:
+        """Name and text of an error, as `CUDA_ERROR_INVALID_VALUE (invalid argument)`."""
+        result = self.bindings.CUresult(code)
+        name, text = self.bindings.cuGetErrorName(result)[1], self.bindings.cuGetErrorString(result)[1]
+        return f"{(name or b'CUDA error').decode()} ({(text or str(code).encode()).decode()})"
 
 
 @cache
@@ -82,13 +150,14 @@ def open_driver() -> CudaDriver:
     """The driver, where the packages are installed and there is a device; else UnsupportedError."""
     core = _packages()[1]
     try:
+        bindings = import_module("cuda.bindings.driver")
         core.Device(0).compute_capability  # noqa: B018
     except Exception as error:  # the driver's, the loader's, or cuda.core's own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UnsupportedError(
             f'target="cuda": no CUDA device can be used ({reason})', hint=EMULATE
         ) from None
-    return CudaDriver(core)
+    return CudaDriver(core, bindings)
 
 
 def _packages() -> tuple[Any, Any]:
@@ -152,14 +221,21 @@ def _signature(launch: Launch) -> Any:
     return types.void(*map(kind, launch.parameters))
 
 
-def as_parameters(launch: Launch, arguments: Sequence[Any]) -> list[Any]:
-    """What a kernel is given: an array of one axis is seven parameters, the first two of which are unused."""
-    given: list[Any] = []
-    for kind, x in zip(launch.parameters, arguments, strict=True):
+def parameter_places(
+    launch: Launch, places: Sequence[int], constant: Callable[[Any], int]
+) -> tuple[int, ...]:
+    """Where the parameters of the compiled kernel are, from where its arguments are.
+
+    constant: the place of a NumPy scalar
+    An array of one axis is seven parameters, the first two of which are unused: two owners, the number of
+    elements, the size of one, the address, then the elements and the step in bytes along its axis.
+    """
+    found: list[int] = []
+    for kind, place in zip(launch.parameters, places, strict=True):
         if kind.endswith("[]"):
-            item = np.dtype(kind[:-2]).itemsize
-            one, size = np.int64(1), np.int64(item)
-            given += [0, 0, one, size, x, one, size]
+            one, size = constant(np.int64(1)), constant(np.int64(np.dtype(kind[:-2]).itemsize))
+            zero = constant(np.int64(0))
+            found += [zero, zero, one, size, place, one, size]
         else:
-            given.append(x)
-    return given
+            found.append(place)
+    return tuple(found)

@@ -24,12 +24,14 @@ from tracejit.runtime.cuda.arrays import (
     facts_of,
     family_of_type,
 )
-from tracejit.runtime.cuda.compiler import Driver, as_parameters, open_driver
+from tracejit.runtime.cuda.compiler import Driver, open_driver, parameter_places
 from tracejit.runtime.cuda.emulator import run_launch
 from tracejit.runtime.cuda.kernels import find_cubin
+from tracejit.runtime.cuda.plans import Constants, Plan, Runner, Step
+from tracejit.runtime.cuda.runners import CudaRunner, Ready
 
 Order = Callable[[int], Sequence[int]]
-Run = Callable[[Any, Sequence[Any]], None]  # takes a stream and the arguments of the launch
+Serve = Callable[[Sequence[Any]], list[Any]]
 
 DTypes = Sequence[np.dtype[Any]]
 
@@ -56,8 +58,10 @@ class Device(Protocol):
     """Memory and launches, in order."""
 
     def enter(self, arrays: Sequence[Any], dtypes: DTypes, into: Mapping[int, Any]) -> Visit: ...
-    def load(self, launch: Launch, device: int) -> Run: ...
-    def stream(self, library: Library, device: int) -> Any: ...
+    def prepare(
+        self, parts: Sequence[Sequence[Step]], constants: Constants, device: int
+    ) -> Callable[[], Runner]: ...
+    def serve(self, plan: Plan, arrays: Sequence[Any], dtypes: DTypes) -> Serve | None: ...
     def architecture(self, device: int) -> tuple[int, int]: ...
 
 
@@ -80,15 +84,34 @@ class EmulatedDevice:
                 )
         return Visit(self.library, 0, [np.asarray(x, dtype) for x, dtype in zip(arrays, dtypes, strict=True)])
 
-    def load(self, launch: Launch, device: int) -> Run:
-        order = None if self.order is None else self.order(launch.blocks)
-        return lambda stream, arguments: run_launch(launch, arguments, order)
+    def prepare(
+        self, parts: Sequence[Sequence[Step]], constants: Constants, device: int
+    ) -> Callable[[], Runner]:
+        return partial(_EmulatedRunner, parts, constants.values, self.order)
 
-    def stream(self, library: Library, device: int) -> Any:
+    def serve(self, plan: Plan, arrays: Sequence[Any], dtypes: DTypes) -> Serve | None:
         return None
 
     def architecture(self, device: int) -> tuple[int, int]:
         return (9, 0)
+
+
+class _EmulatedRunner:
+    """See `plans.Runner`: the values are the arrays themselves."""
+
+    def __init__(
+        self, parts: Sequence[Sequence[Step]], constants: Sequence[Any], order: Order | None
+    ) -> None:
+        self.parts, self.constants, self.order = parts, constants, order
+        self.values: list[Any] = []
+
+    def start(self, values: list[Any], stream: int) -> None:
+        self.values = [*values, *self.constants]
+
+    def run(self, number: int) -> None:
+        for step in self.parts[number]:
+            order = None if self.order is None else self.order(step.launch.blocks)
+            run_launch(step.launch, [self.values[k] for k in step.places], order)
 
 
 @dataclass
@@ -105,7 +128,7 @@ class CudaDevice:
 
     driver: Driver
     config: Config
-    kernels: dict[tuple[str, tuple[str, ...], int], Run] = field(default_factory=dict)
+    kernels: dict[tuple[str, tuple[str, ...], int], Any] = field(default_factory=dict)
     blocks: dict[tuple[Any, ...], _Block] = field(default_factory=dict)
     lock: Any = field(default_factory=threading.Lock)
 
@@ -115,14 +138,16 @@ class CudaDevice:
             visit = _as_guests(family, arrays)
         else:
             visit = Visit(family, device if device is not None else family.current_device(), list(arrays))
-        hosts = [k for k, x in enumerate(visit.inputs) if isinstance(x, _HOST)]
+        hosts = _hosts(visit.inputs)
         if hosts:
-            self._upload(visit, hosts, [np.asarray(visit.inputs[k], dtypes[k]) for k in hosts])
+            self._upload(visit.library, visit.device, visit.inputs, hosts, dtypes)
         return visit
 
-    def _upload(self, visit: Visit, places: Sequence[int], values: Sequence[np.ndarray[Any, Any]]) -> None:
-        """Copy arrays and numbers of the host to the device at once; what is as in the last call is there."""
-        library, device = visit.library, visit.device
+    def _upload(
+        self, library: Library, device: int, inputs: list[Any], hosts: Sequence[int], dtypes: DTypes
+    ) -> None:
+        """Copy inputs on the host to the device at once; what is as in the last call is there."""
+        values = [np.asarray(inputs[k], dtypes[k]) for k in hosts]
         offsets, size = [], 0
         for x in values:
             offsets.append(size)
@@ -132,8 +157,8 @@ class CudaDevice:
             packed[offset : offset + x.nbytes] = np.ascontiguousarray(x).reshape(-1).view(np.uint8)
         with library.on(device):
             block = self._block(library, device, packed)
-            for k, x, offset in zip(places, values, offsets):
-                visit.inputs[k] = library.part(block, offset, x.shape, x.dtype)
+            for k, x, offset in zip(hosts, values, offsets):
+                inputs[k] = library.part(block, offset, x.shape, x.dtype)
 
     def _block(self, library: Library, device: int, packed: np.ndarray[Any, Any]) -> Any:
         if packed.nbytes > 16 * _ALIGNED:
@@ -144,29 +169,46 @@ class CudaDevice:
             kept = self.blocks[key] = _Block(data, library.upload(packed, device))
         return kept.array
 
-    def load(self, launch: Launch, device: int) -> Run:
+    def prepare(
+        self, parts: Sequence[Sequence[Step]], constants: Constants, device: int
+    ) -> Callable[[], Runner]:
+        ready = [[self._ready(step, constants, device) for step in part] for part in parts]
+        return partial(CudaRunner, self.driver, device, ready, constants.count, constants.values)
+
+    def _ready(self, step: Step, constants: Constants, device: int) -> Ready:
+        launch = step.launch
+        places = parameter_places(launch, step.places, constants.place)
+        return Ready(launch.name, self.load(launch, device), launch.blocks, launch.threads, places)
+
+    def load(self, launch: Launch, device: int) -> Any:
+        """The driver's name for a launch's kernel, which is loaded once a device."""
         key = (launch.text, launch.parameters, device)
         with self.lock:
             kernel = self.kernels.get(key)
             if kernel is None:
                 cubin = find_cubin(launch, self.driver, self.driver.architecture(device), self.config)
                 kernel = self.kernels[key] = self.driver.load(cubin, device)
-        grid = self.driver.grid(launch.blocks, launch.threads)
-        return partial(_launch, self.driver.launch, grid, kernel, launch)
+        return kernel
 
-    def stream(self, library: Library, device: int) -> Any:
-        return self.driver.stream(library.stream(device))
+    def serve(self, plan: Plan, arrays: Sequence[Any], dtypes: DTypes) -> Serve | None:
+        hosts = _hosts(arrays)
+        if not hosts:
+            return plan
+
+        def copy_and_run(arrays: Sequence[Any]) -> list[Any]:
+            inputs = list(arrays)
+            self._upload(plan.library, plan.number, inputs, hosts, dtypes)
+            return plan(inputs)
+
+        return copy_and_run
 
     def architecture(self, device: int) -> tuple[int, int]:
         return self.driver.architecture(device)
 
 
-def _launch(
-    start: Any, grid: Any, kernel: Any, launch: Launch, stream: Any, arguments: Sequence[Any]
-) -> None:
-    if launch.has_arrays:
-        arguments = as_parameters(launch, arguments)
-    start(stream, grid, kernel, arguments)
+def _hosts(arrays: Sequence[Any]) -> list[int]:
+    """Which arrays and numbers lie in the host's memory."""
+    return [k for k, x in enumerate(arrays) if isinstance(x, _HOST)]
 
 
 def _as_guests(family: Guest, arrays: Sequence[Any]) -> Visit:
