@@ -221,9 +221,12 @@ class LaunchPrinter(TeamPrinter):
         self.depth += 1
         self.in_row = True
         before = self.exchanged
+        place = len(self.lines)
         for fill in [x for x in self.kernel.body if isinstance(x, FillRows)]:
             self.fill_row(fill, row)
         self.block(s.body)
+        if len(self.lines) == place:
+            self.put(0, "pass")  # rows of no elements, written out
         both = read(s.body) & written(s.body)
         if (self.exchanged - before) % 2 or (
             not self.divided and any(b in both and b not in self.registers for b in self.touched)
