@@ -1,7 +1,7 @@
 """Training on a device: data, parameters and gradients stay there, and a step is a few launches.
 
 Logistic regression with momentum on CuPy's arrays. Without a device the same program runs at toy size on
-NumPy's arrays, with the kernels stepped thread by thread (`target="cuda-emu"`). A loop of plain NumPy must
+NumPy's arrays, with the kernels run by the emulator (`target="cuda-emu"`). A loop of plain NumPy must
 end at the same parameters.
 """
 

@@ -137,7 +137,7 @@ class Config:
     """What is forced of that which the cost table decides."""
 
     target: Literal["cpu", "cuda", "cuda-emu"] = "cpu"
-    """Where programs run: this processor, a CUDA device, or CUDA kernels stepped by threads in Python."""
+    """Where programs run: this processor, a CUDA device, or CUDA kernels in an emulator."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:

@@ -88,6 +88,14 @@ def test_fma_rounds_once(kind: Callable[[float], Any]) -> None:
     assert NAMES["fma"](kind(0), kind(1), kind(-0.0)) == 0
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_fma_beyond_the_largest_number_is_infinite(kind: Callable[[float], Any]) -> None:
+    large, infinite = np.finfo(kind(0)).max, kind(math.inf)
+    assert NAMES["fma"](large, large, kind(1)) == infinite
+    assert NAMES["fma"](large, -large, kind(1)) == -infinite
+    assert NAMES["fma"](large, large, -infinite) == -infinite  # the product is finite before it is rounded
+
+
 @pytest.mark.parametrize("short", [*INTEGER_DTYPES])
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
 def test_casts_of_floats_to_integers_truncate_as_astype_does(

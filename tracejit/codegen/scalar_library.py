@@ -245,10 +245,10 @@ def _sigmoid(x: float) -> float:
 
 
 def _fma(a: float, b: float, c: float) -> float:
-    """a * b + c rounded once; the two-step value where that is not finite or is zero."""
+    """a * b + c rounded once; the two-step value where an argument is not finite, or the result zero."""
     naive = a * b + c
     if not (math.isfinite(a) and math.isfinite(b) and math.isfinite(c)):
-        return naive
+        return c if math.isfinite(a) and math.isfinite(b) else naive  # a product of finite numbers is finite
     exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
     if exact == 0:
         return naive
@@ -257,7 +257,7 @@ def _fma(a: float, b: float, c: float) -> float:
     try:
         return exact.numerator / exact.denominator
     except OverflowError:
-        return math.copysign(math.inf, exact)
+        return math.inf if exact > 0 else -math.inf
 
 
 def _round_to_float32(exact: Fraction) -> Scalar:
@@ -265,7 +265,7 @@ def _round_to_float32(exact: Fraction) -> Scalar:
     try:
         double = exact.numerator / exact.denominator
     except OverflowError:
-        return np.float32(math.copysign(math.inf, exact))
+        return np.float32(math.inf if exact > 0 else -math.inf)
     if Fraction(double) != exact and np.float64(double).view(np.int64) % 2 == 0:
         double = float(np.nextafter(double, math.inf if exact > Fraction(double) else -math.inf))
     return np.float32(double)

@@ -9,8 +9,9 @@ import pytest
 
 from tracejit.codegen.cuda.launches import Launch
 from tracejit.codegen.loops import Buffer
+from tracejit.codegen.scalar_library import SCALAR_FUNCTIONS
 from tracejit.errors import InternalError
-from tracejit.runtime.cuda.emulator import run_launch
+from tracejit.runtime.cuda.emulator import LIBDEVICE, run_launch
 
 
 def launch(body: str, blocks: int = 1, threads: int = 64) -> Launch:
@@ -38,6 +39,80 @@ def test_shuffles_exchange_values_within_a_warp() -> None:
     np.testing.assert_array_equal(y[:64], [t ^ 16 for t in range(64)])
 
 
+@pytest.mark.parametrize("members", ["0xffff", "0xfffffffe"])
+def test_a_shuffle_whose_mask_leaves_threads_out_is_reported(members: str) -> None:
+    with pytest.raises(InternalError, match="the shuffle in line 4 names not all threads of a warp"):
+        run(f"y[thread] = cuda.shfl_xor_sync({members}, x[thread], 16)")
+
+
+def test_a_shuffle_that_some_threads_miss_is_reported() -> None:
+    with pytest.raises(InternalError, match="some threads of warp 1 do not reach the barrier in line 5"):
+        run("if thread < 40:\n    y[thread] = cuda.shfl_xor_sync(0xffffffff, x[thread], 1)")
+
+
+def test_threads_go_their_own_ways() -> None:
+    body = """
+total = np.float64(0.0)
+k = thread
+while k > 0:
+    if k % 3 == 0:
+        total = total + x[k]
+    elif k == 7:
+        break
+    else:
+        total = total + np.float64(0.5)
+    k -= 1
+for j in range(thread % 4):
+    if thread == 9:
+        return
+    total = total + (x[thread + j * 100] if thread + j * 100 < 256 else np.float64(-1.0))
+y[thread] = total if thread < 50 and x[thread] != 3.0 else np.float64(-2.0)
+"""
+    np.testing.assert_array_equal(run(body)[:64], [_alone(t) for t in range(64)])
+
+
+def _alone(thread: int) -> float:
+    total, k = 0.0, thread
+    while k > 0:
+        if k % 3 == 0:
+            total += k
+        elif k == 7:
+            break
+        else:
+            total += 0.5
+        k -= 1
+    for j in range(thread % 4):
+        if thread == 9:
+            return 0.0
+        total += thread + j * 100 if thread + j * 100 < 256 else -1.0
+    return total if thread < 50 and thread != 3 else -2.0
+
+
+def test_threads_that_leave_early_miss_the_next_barrier() -> None:
+    with pytest.raises(InternalError, match="some threads of warp 0 do not reach the barrier in line 6"):
+        run("if thread == 3:\n    return\ncuda.syncthreads()")
+
+
+def test_what_the_emulator_does_not_know_is_an_error() -> None:
+    with pytest.raises(InternalError, match="the emulator knows no Delete: del thread"):
+        run("del thread")
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+def test_fma_of_all_threads_rounds_as_that_of_one(dtype: str, rng: np.random.Generator) -> None:
+    a, b = rng.normal(size=(2, 2000)) * rng.choice([1, 1e-3, 1e10, 1e-30, 1e30], size=(2, 2000))
+    c = -a * b * (1 + rng.choice([0, 1e-16, 1e-8, 3e-4, 1, 1e8], size=2000))
+    edges = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 1 + 2**-52, 5e-324, 1e-310, 1.7e308])
+    with np.errstate(all="ignore"):
+        x = np.concatenate([[a, b, c], np.array(np.meshgrid(edges, edges, edges)).reshape(3, -1)], 1)
+        x = x.astype(dtype)
+        expected = np.array([SCALAR_FUNCTIONS["fma"].evaluate(*numbers) for numbers in x.T])
+        found = LIBDEVICE.fma(*x)
+    np.testing.assert_array_equal(found, expected, strict=True)
+    is_number = ~np.isnan(found)
+    np.testing.assert_array_equal(np.signbit(found)[is_number], np.signbit(expected)[is_number])
+
+
 def test_a_barrier_orders_what_the_threads_of_a_block_do() -> None:
     body = """
 s = cuda.shared.array(64, np.float64)
@@ -49,17 +124,17 @@ y[thread] = s[63 - thread]
 
 
 def test_a_barrier_that_some_threads_of_a_warp_miss_is_reported() -> None:
-    with pytest.raises(InternalError, match="threads of warp 0 wait at different barriers"):
+    with pytest.raises(InternalError, match="some threads of warp 0 do not reach the barrier in line 5"):
         run("if thread < 10:\n    cuda.syncthreads()")
 
 
 def test_a_barrier_that_some_warps_miss_is_reported() -> None:
-    with pytest.raises(InternalError, match="some warps wait at a barrier that others do not reach"):
+    with pytest.raises(InternalError, match="some warps do not reach the barrier in line 5"):
         run("if thread < 32:\n    cuda.syncthreads()")
 
 
 def test_warps_at_different_barriers_are_reported() -> None:
-    with pytest.raises(InternalError, match="some warps wait at a barrier"):
+    with pytest.raises(InternalError, match="some warps do not reach the barrier"):
         run("if thread < 32:\n    cuda.syncthreads()\nelse:\n    cuda.syncthreads()")
 
 

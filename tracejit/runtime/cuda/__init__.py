@@ -1,4 +1,4 @@
-"""Running programs on CUDA devices: compiling (`compiler`), launching (`device`), stepping (`emulator`)."""
+"""Running programs on CUDA devices: compiling (`compiler`), launching (`device`), emulating (`emulator`)."""
 
 from __future__ import annotations
 

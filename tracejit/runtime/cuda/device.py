@@ -66,7 +66,7 @@ class Device(Protocol):
 
 
 class EmulatedDevice:
-    """Arrays are NumPy's and threads are stepped one by one.
+    """Arrays are NumPy's and launches go to the emulator.
 
     order: in which the blocks of a launch run, by their number; None: from the last to the first
     """
