@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,9 @@ from tracejit.compile import run_stages
 from tracejit.config import Config
 from tracejit.errors import IndexOutOfBoundsError, LinAlgError, UnsupportedError
 from tracejit.ir import evaluate
+from tracejit.runtime.cuda import DeviceExecutable
 from tracejit.runtime.cuda.compiler import open_driver
+from tracejit.runtime.cuda.runners import CudaRunner
 
 
 @functools.cache
@@ -131,6 +134,40 @@ def test_a_step_runs_on_the_current_stream_and_in_out(cupy: Any, rng: np.random.
             assert step(there, out=place)[1] is place
         stream.synchronize()
         np.testing.assert_allclose(cupy.asnumpy(place), 3 * x * x, rtol=1e-13)
+
+
+def test_addresses_that_come_back_are_served_by_a_graph(cupy: Any, rng: np.random.Generator) -> None:
+    def standard(x):
+        z = (x - x.mean()) / x.std()
+        return np.exp(z - z.max()).sum()
+
+    step, x = tj.grad_jit(standard, target="cuda"), rng.normal(size=2200)
+    there = cupy.asarray(x)
+    program = step.program_of(there)
+    expected = [cupy.asnumpy(a) for a in step(there)]
+    assert isinstance(program.run, DeviceExecutable)
+    (plan,) = program.run.plans.values()
+    same = [(m, m()) for m in (*plan.makers, plan.make_workspace)]  # as a pool would give them
+    plan.makers = [lambda a=a: a for _, a in same[:-1]]
+    plan.make_workspace = lambda: same[-1][1]
+    for _ in range(6):
+        for a, b in zip(step(there), expected, strict=True):
+            np.testing.assert_array_equal(cupy.asnumpy(a), b)
+            a.data.memset(0xFF, a.nbytes)
+    (runner,) = plan.runners
+    assert isinstance(runner, CudaRunner) and runner.graphs is not None and len(runner.graphs.kept) == 1
+    there = cupy.asarray(x * x)
+    np.testing.assert_allclose(cupy.asnumpy(step(there)[0]), standard(x * x), rtol=1e-12)
+
+
+def test_a_new_thread_can_call(cupy: Any) -> None:
+    step, there, found = tj.jit(lambda x: x * x, target="cuda"), cupy.asarray(np.arange(3.0)), []
+    for _ in range(3):
+        step(there)
+    thread = threading.Thread(target=lambda: found.append(cupy.asnumpy(step(there))))
+    thread.start()
+    thread.join()
+    np.testing.assert_array_equal(found[0], [0.0, 1.0, 4.0])
 
 
 def test_an_index_out_of_range_is_an_error(cupy: Any) -> None:

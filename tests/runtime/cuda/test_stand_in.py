@@ -22,6 +22,8 @@ TESTS = (
     "test_random_programs[42]",
     "test_random_programs[47]",
     "test_a_step_runs_on_the_current_stream_and_in_out",
+    "test_addresses_that_come_back_are_served_by_a_graph",
+    "test_a_new_thread_can_call",
     "test_an_index_out_of_range_is_an_error",
     "test_arrays_of_numpy_are_copied_there_and_back",
 )

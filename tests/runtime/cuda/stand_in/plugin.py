@@ -116,8 +116,10 @@ def _launched(kernel: int, grid: Any, block: Any, stream: int | None, parameters
         SEEN.append((launch.name, launch.blocks, stream or 0))
         places = iter(parameters[k] for k in range(len(_sizes(launch))))
         arguments: list[Any] = []
-        for kind in launch.parameters:
-            if kind.endswith("[]"):  # Numba's arrays are seven parameters, the fifth of them the address
+        for kind, slot in zip(launch.parameters, launch.slots, strict=True):
+            if slot == ("status",):
+                arguments.append(_address(next(places), kind)[0])
+            elif kind.endswith("[]"):  # Numba's arrays are seven parameters, the fifth of them the address
                 arguments.append(_address([next(places) for _ in range(7)][4], kind))
             elif kind[0] == "*":
                 arguments.append(_address(next(places), kind))
@@ -157,7 +159,7 @@ def _remember(find_cubin: Callable[..., Cubin], load: Callable[..., Any]) -> Non
 
     def loaded(self: CudaDriver, cubin: Cubin, number: int) -> Any:
         kernel = load(self, cubin, number)
-        handle = int(kernel.handle)
+        handle = int(kernel.function)
         launch = _launches[handle] = _compiled[cubin.code]
         sizes = _sizes(launch)
         DRIVER.stand_in_parameters(ctypes.c_void_p(handle), len(sizes), (ctypes.c_int * len(sizes))(*sizes))
