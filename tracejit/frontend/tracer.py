@@ -15,6 +15,7 @@ from tracejit.ir import find_source
 from tracejit.ops import Value
 from tracejit.ops.contraction import matmul
 from tracejit.ops.operators import BINARY, COMPARISONS, UNARY
+from tracejit.ops.value import is_foreign, refused_operand
 
 _NUMBERS = (int, float, complex, np.ndarray, np.generic, list, tuple)
 
@@ -181,6 +182,13 @@ def _is_operand(x: Any) -> bool:
     return isinstance(x, Tracer) or (isinstance(x, _NUMBERS) and not isinstance(x, str))
 
 
+def _not_taken(x: Any, name: str) -> Any:
+    """What Python is told of another object: the operation may be its own, unless it is an array."""
+    if not is_foreign(x):
+        return NotImplemented
+    raise dispatch.located(refused_operand(x, f"{name}: an operand"))
+
+
 def _unary(name: str, operation: Callable[..., Any]) -> Callable[[Tracer], Any]:
     return lambda self: dispatch.apply(Tracer, operation, name, (self,), {}, True)
 
@@ -188,7 +196,7 @@ def _unary(name: str, operation: Callable[..., Any]) -> Callable[[Tracer], Any]:
 def _binary(name: str, operation: Callable[..., Any]) -> Callable[[Tracer, Any], Any]:
     def operate(self: Tracer, other: Any) -> Any:
         if not _is_operand(other):
-            return NotImplemented
+            return _not_taken(other, name)
         return dispatch.apply(Tracer, operation, name, (self, other), {}, True)
 
     return operate
@@ -197,7 +205,7 @@ def _binary(name: str, operation: Callable[..., Any]) -> Callable[[Tracer, Any],
 def _reflected(name: str, operation: Callable[..., Any]) -> Callable[[Tracer, Any], Any]:
     def operate(self: Tracer, other: Any) -> Any:
         if not _is_operand(other):
-            return NotImplemented
+            return _not_taken(other, name)
         return dispatch.apply(Tracer, operation, name, (other, self), {}, True)
 
     return operate

@@ -125,7 +125,24 @@ def as_value(x: Any, what: str = "operand") -> Value:
         return capture(x)
     if isinstance(x, (list, tuple)):
         return capture(np.asarray(x))
-    raise ArgumentError(f"{what} has type {type(x).__name__}, which is not an array or a number")
+    raise refused_operand(x, what)
+
+
+def is_foreign(x: Any) -> bool:
+    """Is it an array of another library, such as CuPy's or torch's? Its class says so."""
+    names = ("__cuda_array_interface__", "__dlpack__")
+    return not isinstance(x, np.ndarray) and any(hasattr(type(x), name) for name in names)
+
+
+def refused_operand(x: Any, what: str) -> ArgumentError:
+    """The error for what no operation takes; arrays of other libraries are arguments or nothing."""
+    if not is_foreign(x):
+        return ArgumentError(f"{what} has type {type(x).__name__}, which is not an array or a number")
+    library = type(x).__module__.partition(".")[0]
+    return ArgumentError(
+        f"{what} is a {library}.{type(x).__name__}, which is no argument of the function that uses it",
+        hint='pass it as an argument: with target="cuda" it is read where it lies',
+    )
 
 
 def capture(array: np.ndarray[Any, Any]) -> Value:

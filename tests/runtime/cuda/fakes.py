@@ -254,6 +254,8 @@ class CupyArray(np.lib.mixins.NDArrayOperatorsMixin):
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if not all(isinstance(x, _TAKEN) for x in inputs):
+            return NotImplemented
         out = kwargs.pop("out", None)
         if out is not None:
             kwargs["out"] = tuple(_host(x) for x in out)
@@ -261,6 +263,8 @@ class CupyArray(np.lib.mixins.NDArrayOperatorsMixin):
         return out[0] if out is not None else wrap(found)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if not all(issubclass(t, _TAKEN) for t in types):
+            return NotImplemented
         if func.__name__ not in ANSWERED:
             raise TypeError(f"CuPy does not answer {func.__name__}")
         out = kwargs.get("out")
@@ -308,6 +312,9 @@ class CupyArray(np.lib.mixins.NDArrayOperatorsMixin):
     @property
     def T(self) -> CupyArray:
         return self._view(self.host.T)
+
+
+_TAKEN = (CupyArray, np.ndarray, np.generic, bool, int, float)
 
 
 def wrap(host: Any) -> Any:
@@ -452,6 +459,9 @@ class Tensor:
     def contiguous(self) -> Tensor:
         return Tensor(self.array.copy())
 
+    def __dlpack__(self) -> Any:
+        raise NotImplementedError
+
     def as_cupy(self) -> CupyArray:
         return self.array
 
@@ -479,6 +489,12 @@ class Tensor:
 Tensor.__qualname__ = Tensor.__name__ = "Tensor"
 
 
+def _strided(shape: Any, strides: Any, dtype: str) -> CupyArray:
+    made = CupyArray(shape, dtype)
+    assert made.strides == tuple(s * made.dtype.itemsize for s in strides)
+    return made
+
+
 def fake_torch() -> types.ModuleType:
     torch = types.ModuleType("torch")
     for name in ("bool", "int8", "int32", "int64", "uint8", "float16", "float32", "float64", "bfloat16"):
@@ -486,6 +502,7 @@ def fake_torch() -> types.ModuleType:
     torch.Tensor = Tensor
     torch.device = lambda kind, index: f"{kind}:{index}"
     torch.empty = lambda shape, dtype, device: Tensor(CupyArray(shape, dtype.name))
+    torch.empty_strided = lambda shape, strides, dtype, device: Tensor(_strided(shape, strides, dtype.name))
     torch.from_numpy = lambda x: Tensor(wrap(x))
     torch.cuda = types.SimpleNamespace(
         current_device=lambda: CURRENT["device"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -219,3 +221,35 @@ def test_library_calls_take_cupys_arrays(fake_device: Driver, rng, name: str) ->
 def test_a_singular_matrix_is_an_error_with_the_users_line(fake_device: Driver) -> None:
     with pytest.raises(tj.LinAlgError, match="Singular matrix\n  in <lambda>"):
         tj.jit(lambda a: np.linalg.inv(a), target="cuda")(wrap(np.zeros((3, 3))))
+
+
+USES = {
+    "on the right": lambda c: lambda x: x * c,
+    "on the left": lambda c: lambda x: c - x,
+    "in a function": lambda c: lambda x: np.where(x > 0, x, c),
+    "in a matrix product": lambda c: lambda x: c @ x,
+}
+
+
+@pytest.mark.parametrize("name", USES)
+@pytest.mark.parametrize("target", ["cpu", "cuda", "cuda-emu"])
+def test_an_array_of_another_library_that_is_no_argument_is_an_error(
+    fake_device: Driver, name: str, target: str
+) -> None:
+    x: Any = np.ones(3) if target != "cuda" else wrap(np.ones(3))
+    f = tj.jit(USES[name](wrap(np.arange(3.0))), target=target)
+    with pytest.raises(ArgumentError) as caught:
+        f(x)
+    assert "is a cupy.CupyArray, which is no argument of the function that uses it\n  in <lambda>" in str(
+        caught.value
+    )
+    assert str(caught.value).endswith(
+        'hint: pass it as an argument: with target="cuda" it is read where it lies'
+    )
+
+
+def test_a_tensor_that_is_no_argument_is_an_error(fake_device: Driver) -> None:
+    tensor = Tensor(wrap(np.ones(3)))
+    for f in (lambda x: x * tensor, lambda x: tensor * x, lambda x: np.multiply(x, tensor)):
+        with pytest.raises(ArgumentError, match=r"is a torch\.Tensor, which is no argument"):
+            tj.jit(f)(np.ones(3))
