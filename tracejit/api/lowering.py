@@ -126,7 +126,7 @@ def _grad_result(call: Call, options: GradOptions, aux: TreeDef) -> Callable[[Se
     first_grad = first_aux + aux.num_leaves
 
     def gradients(outputs: Sequence[Any]) -> Any:
-        return tree.unflatten(outputs[first_grad:])
+        return outputs[first_grad] if tree.kind == "leaf" else tree.unflatten(outputs[first_grad:])
 
     if not options.has_aux:
         if options.with_value:

@@ -73,6 +73,8 @@ class Program:
         """May this program be used now? Arrays can change their shape in place, the rest is guarded."""
         if not self.guards.hold(self.captures):
             return False
+        if not self.captures:
+            return True
         for array, (dtype, shape) in zip(self.captures, self.types):
             if array.dtype != dtype or array.shape != shape:
                 return False

@@ -115,7 +115,7 @@ class Guards:
                 return False
         if (self.lists or self.sets or self.attributes or self.contents) and not self._rest_holds():
             return False
-        return self._follow(captures)
+        return not captures or self._follow(captures)
 
     def _rest_holds(self) -> bool:
         return (

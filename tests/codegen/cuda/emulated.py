@@ -48,7 +48,7 @@ def run(program: DeviceProgram, arrays: Arrays, order: Order | None = None) -> l
     """The program's outputs for these inputs, its blocks run in this order."""
     executable = DeviceExecutable(program, CONFIG, EmulatedDevice(order))
     results = executable(arrays)
-    assert not any(t.any() for p in executable.plans.values() for t in p.tickets.values()), (
+    assert not any(t.any() for p in executable.plans.values() for _, t in p.tickets.values()), (
         "the next launch counts from 0"
     )
     return results

@@ -106,7 +106,7 @@ def test_a_plan_follows_the_current_stream_and_the_device_of_the_arrays(fake_dev
                     same(f(*there[number])[1].host, expected)
                 assert {x[1:] for x in fake_device.launched} == {(number, stream)}
     assert len(plans_of(f)) == 2
-    assert all({key[0] for key in plan.tickets} == {7, 8} for plan in plans_of(f))
+    assert all(plan.tickets.keys() == {7, 8} for plan in plans_of(f))
 
 
 def test_each_thread_has_a_ticket_on_the_stream_that_is_its_own(fake_device: Driver, rng) -> None:
@@ -151,6 +151,25 @@ def test_numbers_captured_arrays_and_guards_are_seen_by_prepared_calls(fake_devi
     for _ in range(3):
         same(f(wrap(x), 3.0).host, x**3 * 5.0 + 3.0 * box["scale"])
     same(f(wrap(x), 3).host, x**3 * 5.0 + 3.0 * box["scale"])
+
+
+def test_a_number_that_is_the_same_object_is_copied_once_a_stream(
+    fake_device: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    f, x, rate = tj.jit(lambda x, a: x * a, target="cuda"), wrap(np.ones(3)), 0.125
+    for _ in range(3):
+        f(x, rate)
+    (plan,) = plans_of(f)
+    copies: list[Any] = []
+    upload = plan.library.upload
+    monkeypatch.setattr(plan.library, "upload", lambda *given: copies.append(given) or upload(*given))
+    for stream in (7, 7, 8, 8):
+        with on_stream(stream):
+            same(f(x, rate).host, np.full(3, 0.125))
+    assert len(copies) == 1  # on the stream where it was not yet
+    for other in (0.25, -0.0, 0.0):
+        same(np.copysign(1.0, f(x, other).host) * (other or 1.0), np.copysign(1.0, other) * (other or 1.0))
+    assert len(copies) == 4
 
 
 def test_strides_that_are_no_whole_elements_are_copied_at_each_call(fake_device: Driver) -> None:

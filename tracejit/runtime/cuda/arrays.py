@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -33,19 +34,27 @@ _HOST = (np.ndarray, np.generic, bool, int, float)
 
 
 class Library(Protocol):
-    """Arrays on devices and how to reach and make them; `pointer` is what launches take for an array."""
+    """Arrays on devices and how to reach and make them.
+
+    pointer: what launches take for an array
+    look: what tells arrays apart, at little cost: dtype, shape, strides, device
+    """
 
     @property
     def name(self) -> str: ...
     def facts(self, x: Any) -> Facts: ...
-    def look(self, x: Any) -> Hashable: ...
+    @property
+    def look(self) -> Callable[[Any], Hashable]: ...
     def strides(self, x: Any) -> Shape: ...
     def is_compact(self, x: Any) -> bool: ...
-    def pointer(self, x: Any) -> Any: ...
+    @property
+    def pointer(self) -> Callable[[Any], Any]: ...
     def device(self, x: Any) -> int: ...
-    def current_device(self) -> int: ...
+    @property
+    def current_device(self) -> Callable[[], int]: ...
     def on(self, device: int) -> AbstractContextManager[Any]: ...
-    def stream(self, device: int) -> int: ...
+    @property
+    def stream(self) -> Callable[[int], int]: ...
     def maker(self, shape: Shape, dtype: np.dtype[Any], device: int) -> Callable[[], Any]: ...
     def compact(self, x: Any) -> Any: ...
     def upload(self, block: np.ndarray[Any, Any], device: int) -> Any: ...
@@ -62,11 +71,9 @@ class NumpyMemory:
     read before it is written shows."""
 
     name = "NumPy"
+    look = attrgetter("dtype", "shape")
 
     def facts(self, x: Any) -> Facts:
-        return x.dtype, x.shape
-
-    def look(self, x: Any) -> Hashable:
         return x.dtype, x.shape
 
     def strides(self, x: Any) -> Shape:
@@ -127,15 +134,16 @@ class CupyMemory:
     """CuPy's arrays, from its pool."""
 
     name = "CuPy"
+    look = attrgetter("dtype", "shape", "strides", "data.device_id")
+    pointer = attrgetter("data.ptr")
 
     def __init__(self, cupy: Any) -> None:
         self.cupy = cupy
+        self.current_device: Callable[[], int] = cupy.cuda.runtime.getDevice
+        self.current_stream = cupy.cuda.get_current_stream
 
     def facts(self, x: Any) -> Facts:
         return x.dtype, x.shape
-
-    def look(self, x: Any) -> Hashable:
-        return x.dtype, x.shape, None if x.flags.c_contiguous else x.strides, x.data.device_id
 
     def strides(self, x: Any) -> Shape:
         return x.strides
@@ -143,23 +151,17 @@ class CupyMemory:
     def is_compact(self, x: Any) -> bool:
         return x.flags.c_contiguous
 
-    def pointer(self, x: Any) -> int:
-        return x.data.ptr
-
     def device(self, x: Any) -> int:
         return x.data.device_id
-
-    def current_device(self) -> int:
-        return self.cupy.cuda.runtime.getDevice()
 
     def on(self, device: int) -> AbstractContextManager[Any]:
         return nullcontext() if self.current_device() == device else self.cupy.cuda.Device(device)
 
     def stream(self, device: int) -> int:
-        return self.cupy.cuda.get_current_stream().ptr
+        return self.current_stream().ptr
 
     def maker(self, shape: Shape, dtype: np.dtype[Any], device: int) -> Callable[[], Any]:
-        return functools.partial(self.cupy.empty, shape, dtype)
+        return functools.partial(self.cupy.ndarray, shape, dtype)
 
     def compact(self, x: Any) -> Any:
         return x.copy(order="C")
@@ -194,6 +196,10 @@ class TorchMemory:
 
     def __init__(self, torch: Any) -> None:
         self.torch = torch
+        self.current_device: Callable[[], int] = torch.cuda.current_device
+        # What torch's own generated code asks, at a tenth of the price of a Stream object.
+        raw = getattr(getattr(torch, "_C", None), "_cuda_getCurrentRawStream", None)
+        self.stream: Callable[[int], int] = raw or self._stream
         names = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
         known = [n for n in (*names, "float16", "float32", "float64") if hasattr(torch, n)]
         self.dtypes = {getattr(torch, n): np.dtype(n) for n in known}
@@ -224,18 +230,17 @@ class TorchMemory:
     def device(self, x: Any) -> int:
         return x.device.index
 
-    def current_device(self) -> int:
-        return self.torch.cuda.current_device()
-
     def on(self, device: int) -> AbstractContextManager[Any]:
         return nullcontext() if self.current_device() == device else self.torch.cuda.device(device)
 
-    def stream(self, device: int) -> int:
+    def _stream(self, device: int) -> int:
         return self.torch.cuda.current_stream(device).cuda_stream
 
     def maker(self, shape: Shape, dtype: np.dtype[Any], device: int) -> Callable[[], Any]:
         place = self.torch.device("cuda", device)
-        return functools.partial(self.torch.empty, shape, dtype=self.own[dtype], device=place)
+        strides = tuple(math.prod(shape[d + 1 :]) for d in range(len(shape)))
+        own = self.own[dtype]
+        return functools.partial(self.torch.empty_strided, shape, strides, dtype=own, device=place)
 
     def compact(self, x: Any) -> Any:
         return x.detach().contiguous()
@@ -344,13 +349,13 @@ def family_of_type(cls: type) -> Family | None:
 
 
 def look_of(cls: type) -> Callable[[Any], Hashable] | None:
-    """What tells arrays of a class apart, at little cost: dtype, shape, strides where there are gaps, device.
+    """`Library.look` for arrays of a class; None where no plan serves these.
 
-    None for what is no array of a library, nor one of NumPy's, of which each call takes a copy.
+    Of NumPy's arrays each call takes a copy.
     """
     family = family_of_type(cls)
     if family is None:
-        return NumpyMemory().look if cls is np.ndarray else None
+        return NumpyMemory.look if cls is np.ndarray else None
     return None if isinstance(family, Guest) else family.look
 
 

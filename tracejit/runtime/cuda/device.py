@@ -194,10 +194,17 @@ class CudaDevice:
         hosts = _hosts(arrays)
         if not hosts:
             return plan
+        changes = any(isinstance(arrays[k], np.ndarray) for k in hosts)
+        kept: list[Any] = [None]  # the stream of the last copy, and numbers with what they became there
 
         def copy_and_run(arrays: Sequence[Any]) -> list[Any]:
-            inputs = list(arrays)
-            self._upload(plan.library, plan.number, inputs, hosts, dtypes)
+            inputs, stream, known = list(arrays), plan.library.stream(plan.number), kept[0]
+            if known is None or known[0] != stream or not all(inputs[k] is x for k, x, _ in known[1]):
+                self._upload(plan.library, plan.number, inputs, hosts, dtypes)
+                kept[0] = None if changes else (stream, [(k, arrays[k], inputs[k]) for k in hosts])
+                return plan(inputs)
+            for k, _, there in known[1]:
+                inputs[k] = there
             return plan(inputs)
 
         return copy_and_run

@@ -98,7 +98,7 @@ class Plan:
         self.make_workspace = library.maker((max(1, program.workspace),), _U8, number)
         ready = iter(launches)
         self._lay_out([next(ready) if isinstance(s, Plain) else s for s in program.steps], starter)
-        self.tickets: dict[tuple[int, int], Any] = {}
+        self.tickets: dict[int | tuple[int, int], tuple[Any, Any]] = {}  # address and array
         # What no call uses now. A call takes one and gives it back, so that threads share neither.
         self.statuses: list[Any] = []
         self.runners: list[Runner] = []
@@ -155,20 +155,14 @@ class Plan:
     def __call__(self, inputs: Sequence[Any], targets: Mapping[int, Any] = NOWHERE) -> list[Any]:
         """Run on arrays of the library; `targets` has arrays for some outputs, by number."""
         library, number = self.library, self.number
-        if library.current_device() == number:
-            return self._run(inputs, targets)
-        with library.on(number):
-            return self._run(inputs, targets)
-
-    def _run(self, inputs: Sequence[Any], targets: Mapping[int, Any]) -> list[Any]:
-        library = self.library
-        pointer = library.pointer
+        if library.current_device() != number:
+            with library.on(number):
+                return self(inputs, targets)
         if targets:
             outputs = [targets[k] if k in targets else make() for k, make in enumerate(self.makers)]
         else:
             outputs = [make() for make in self.makers]
-        values = [pointer(x) for x in inputs]
-        values += [pointer(x) for x in outputs]
+        values = [*map(library.pointer, inputs), *map(library.pointer, outputs)]
         workspace = status = None
         if self.temporaries:  # which may all be empty
             workspace = self.make_workspace()
@@ -176,7 +170,7 @@ class Plan:
         if self.words:
             status = self._status()
             values += library.pointers(status, self.words)
-        stream = library.stream(self.number)
+        stream = library.stream(number)
         if self.takes_ticket:
             values.append(self._ticket(stream))
         try:
@@ -210,10 +204,12 @@ class Plan:
 
     def _ticket(self, stream: int) -> Any:
         """The address of a counter that is 0 before and after each launch, for one stream alone."""
-        key = (stream, threading.get_ident() if stream == PER_THREAD_STREAM else 0)
-        if key not in self.tickets:
-            self.tickets[key] = self.library.upload(np.zeros(1, np.int32), self.number)
-        return self.library.pointer(self.tickets[key])
+        key = (stream, threading.get_ident()) if stream == PER_THREAD_STREAM else stream
+        found = self.tickets.get(key)
+        if found is None:
+            counter = self.library.upload(np.zeros(1, np.int32), self.number)
+            found = self.tickets[key] = (self.library.pointer(counter), counter)
+        return found[0]
 
     def _call_library(
         self, call: LibraryCall, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any

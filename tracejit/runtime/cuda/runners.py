@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import DeviceError
-from tracejit.runtime.cuda.compiler import NO_CONTEXT, Driver, Node
+from tracejit.runtime.cuda.compiler import NO_CONTEXT, Driver, Node, Start
 
 GRAPHED = 3  # launches in a row from which on a graph of them costs the host less
 SIGHTS = 3  # of the same addresses on the same stream until a graph is made for them: it costs many launches
@@ -52,7 +52,7 @@ class CudaRunner:
         count: int,
         constants: Sequence[Any],
     ) -> None:
-        self.driver, self.device, self.parts = driver, device, parts
+        self.driver, self.device = driver, device
         self.words = np.zeros(count + len(constants), np.uint64)
         for k, value in enumerate(constants, count):
             self.words[k : k + 1].view(np.uint8)[: value.nbytes] = np.frombuffer(value.tobytes(), np.uint8)
@@ -64,10 +64,14 @@ class CudaRunner:
             for part, pointers in zip(parts, self.pointers, strict=True)
         ]
         self.starts = [
-            [(driver.starter(n.kernel, n.blocks, n.threads), n.parameters) for n in nodes]
-            for nodes in self.nodes
+            [
+                (driver.starter(n.kernel, n.blocks, n.threads), n.parameters, x.name)
+                for x, n in zip(part, nodes, strict=True)
+            ]
+            for part, nodes in zip(parts, self.nodes, strict=True)
         ]
         self.stream: Any = None
+        self.handle: int | None = None
         self.graphs: Graphs | None = None
         if any(len(part) >= GRAPHED for part in parts):
             self.graphs = Graphs(driver, self.nodes)
@@ -78,7 +82,8 @@ class CudaRunner:
 
     def start(self, values: Sequence[int], stream: int) -> None:
         self.pack(self.memory, 0, *values)
-        self.stream = self.driver.stream(stream)
+        if stream != self.handle:
+            self.stream, self.handle = self.driver.stream(stream), stream
         if self.graphs is not None:
             self.found = self.graphs.find((stream, *values))
 
@@ -88,21 +93,19 @@ class CudaRunner:
                 return
             self._launch_only()  # nothing of the graph was started
         stream = self.stream
-        for position, (start, parameters) in enumerate(self.starts[number]):
+        for start, parameters, name in self.starts[number]:
             code = start(stream, parameters, 0)[0]
             if code:
-                self._refused(code, number, position)
+                self._refused(code, start, parameters, name)
 
-    def _refused(self, code: int, number: int, position: int) -> None:
+    def _refused(self, code: int, start: Start, parameters: int, name: str) -> None:
         """A thread that used no device yet has no context, and gets one; every other error is raised."""
         if code == NO_CONTEXT:
             self.driver.use(self.device)
-            start, parameters = self.starts[number][position]
             code = start(self.stream, parameters, 0)[0]
         if code:
             raise DeviceError(
-                f'target="cuda": the driver refuses to launch {self.parts[number][position].name}: '
-                f"{self.driver.explain(code)}",
+                f'target="cuda": the driver refuses to launch {name}: {self.driver.explain(code)}',
                 hint="a kernel that ran before may have failed: CUDA reports it at whatever is called next",
             )
 
