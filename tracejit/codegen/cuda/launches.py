@@ -17,8 +17,15 @@ from typing import Any
 import numpy as np
 
 from tracejit.codegen.cuda.cuts import cut
-from tracejit.codegen.cuda.nests import SHORT, fits_registers, is_perfect, perfect_nest, scatters
-from tracejit.codegen.cuda.source import UNROLLED, LaunchPrinter
+from tracejit.codegen.cuda.nests import (
+    SHORT,
+    UNROLLED,
+    fits_registers,
+    is_perfect,
+    perfect_nest,
+    scatters,
+)
+from tracejit.codegen.cuda.source import LaunchPrinter
 from tracejit.codegen.cuda.teams import BLOCK, JOINED_BY_WARPS, WARP, WARPS
 from tracejit.codegen.loops import (
     Buffer,

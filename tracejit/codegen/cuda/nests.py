@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tracejit.codegen.loops import (
     Accumulate,
@@ -26,6 +26,8 @@ from tracejit.codegen.loops import (
 )
 from tracejit.schedule.index import AxisRef, Guard, Index
 
+UNROLLED = 4  # elements of a thread whose loads are under way together
+MOST_LOADS = 16  # of all those elements
 IN_REGISTERS = 32  # elements of arrays that every thread keeps a copy of
 SHORT = 32  # iterations of a loop that is written out
 BODIES = 64  # copies of a loop's body that writing out may make
@@ -119,6 +121,18 @@ def in_order(body: Sequence[Statement]) -> Iterator[list[Statement]]:
     yield second
     yield [x for x in body if id(x) not in known]
     yield list(stores)
+
+
+def loaded_together(body: Sequence[Statement], in_memory: Callable[[Buffer], bool]) -> int:
+    """Iterations whose loads should all be printed in front of their first store.
+
+    Only stores to memory keep the compiler from moving loads up itself.
+    """
+    loads = sum(isinstance(x, Load) and in_memory(x.buffer) for x in body)
+    stores = any(isinstance(x, Store) and in_memory(x.buffer) for x in body)
+    if not loads or not stores or any(isinstance(x, (Loop, Combine, Reset, CheckIndex)) for x in body):
+        return 1
+    return max(1, min(UNROLLED, MOST_LOADS // loads))
 
 
 def _needed_by_loads(body: Sequence[Statement]) -> set[int]:

@@ -14,12 +14,14 @@ from functools import cached_property
 from typing import Any
 
 from tracejit.codegen.cuda.nests import (
+    UNROLLED,
     Axes,
     axes_needed,
     in_order,
     inner_loops,
     is_divisible,
     is_short,
+    loaded_together,
     perfect_nest,
     read,
     scatters,
@@ -44,8 +46,6 @@ from tracejit.codegen.loops import (
     walk,
 )
 from tracejit.codegen.numba_source import describe_buffers
-
-UNROLLED = 4  # elements of a thread whose loads are under way together
 
 
 class LaunchPrinter(TeamPrinter):
@@ -186,8 +186,8 @@ class LaunchPrinter(TeamPrinter):
         return frozenset(x.axis for s in ranged for x in inner_loops(s))
 
     def serial(self, s: Loop) -> None:
-        self.put(0, f"for {self.name_axis(s.axis)} in range({self.symbols.size(s.extent)}):")
-        self.indented(lambda: self.block(s.body) if s.body else self.put(0, "pass"))
+        bounds = ("0", self.symbols.size(s.extent), 1)
+        self.counted(self.name_axis(s.axis), bounds, lambda: self.block(s.body))
 
     def written_out(self, s: Loop) -> None:
         for k in range(s.extent):
@@ -203,13 +203,33 @@ class LaunchPrinter(TeamPrinter):
         extent = self.symbols.size(s.extent)
         self.divided = True
         if is_divisible(s):
-            self.put(0, f"for {self.name_axis(s.axis)} in range(lane, {extent}, {self.lanes}):")
-            self.indented(lambda: self.block(s.body) if s.body else self.put(0, "pass"))
+            self.shared_out(s, extent)
         else:
             self.put(0, "if lane == 0:")
             self.indented(lambda: self.serial(s))
         self.divided = False
         self.over_team([a for a in inside if a in self.team_wide and a not in own], self.lanes)
+
+    def shared_out(self, s: Loop, extent: str) -> None:
+        """Each thread takes iterations `lanes` apart, the loads of several at once."""
+        name, lanes, together = self.name_axis(s.axis), self.lanes, loaded_together(s.body, self.in_memory)
+        if together == 1:
+            self.counted(name, ("lane", extent, lanes), lambda: self.block(s.body))
+            return
+        self.put(0, f"{name} = lane")
+        self.put(0, f"while {name} + {lanes * (together - 1)} < {extent}:")
+        self.depth += 1
+        names = [name, *(f"{name}_{k}" for k in range(1, together))]
+        for k in range(1, together):
+            self.put(0, f"{names[k]} = {name} + {lanes * k}")
+        self.side_by_side([(s.axis, s.extent)], s.body, names)
+        self.axis_names[s.axis] = name
+        self.put(0, f"{name} += {lanes * together}")
+        self.depth -= 1
+        self.counted(name, (name, extent, lanes), lambda: self.block(s.body))
+
+    def in_memory(self, buffer: Buffer) -> bool:
+        return buffer not in self.registers and (self.finishing or buffer not in self.shared)
 
     def rows(self, s: Loop) -> None:
         """The iterations of the outermost loop, a team each."""
@@ -217,8 +237,9 @@ class LaunchPrinter(TeamPrinter):
         if self.touched:
             self.meet()
         step = "cuda.gridDim.x" if self.teams == 1 else f"{self.teams} * cuda.gridDim.x"
-        self.put(0, f"for {row} in range(team, {extent}, {step}):")
-        self.depth += 1
+        self.counted(row, ("team", extent, step), lambda: self.one_row(s, row))
+
+    def one_row(self, s: Loop, row: str) -> None:
         self.in_row = True
         before = self.exchanged
         place = len(self.lines)
@@ -234,13 +255,12 @@ class LaunchPrinter(TeamPrinter):
             self.meet()
         self.touched = {}
         self.in_row = False
-        self.depth -= 1
 
     def fill_row(self, s: FillRows, row: str) -> None:
         size = self.symbols.size(math.prod(s.buffer.shape[1:]))
         value = self.stored(literal(neutral(s.reducer, s.buffer.dtype), s.buffer.dtype), s.buffer)
-        self.put(0, f"for e in range({self.shares(size)}):")
-        self.put(1, f"{s.buffer.name}[{row} * {size} + e] = {value}")
+        place = f"{s.buffer.name}[{row} * {size} + e]"
+        self.counted("e", self.shares(size), lambda: self.put(0, f"{place} = {value}"))
         if not self.divided:
             self.touched[s.buffer] = "w"
 
@@ -324,8 +344,12 @@ class LaunchPrinter(TeamPrinter):
         for k, x in enumerate(added):
             self.put(0, f"place{k} = cuda.shared.array({BLOCK}, np.int64)")
             self.put(0, f"value{k} = cuda.shared.array({BLOCK}, {stored_type(x.buffer)})")
-        self.put(0, f"for start in range(block * {BLOCK}, {count}, {BLOCK} * cuda.gridDim.x):")
-        self.depth += 1
+        bounds = (f"block * {BLOCK}", count, f"{BLOCK} * cuda.gridDim.x")
+        self.counted("start", bounds, lambda: self.scattered_block(axes, body, added, count))
+
+    def scattered_block(
+        self, axes: Axes, body: Sequence[Statement], added: Sequence[Combine], count: str
+    ) -> None:
         self.put(0, "e = start + thread")
         for k in range(len(added)):
             self.put(0, f"place{k}[thread] = -1")
@@ -335,7 +359,6 @@ class LaunchPrinter(TeamPrinter):
         for k, x in enumerate(added):
             self.take_values(k, x)
         self.put(0, "cuda.syncthreads()")
-        self.depth -= 1
 
     def leave_values(self, axes: Axes, body: Sequence[Statement], added: Sequence[Combine]) -> None:
         outer = dict(self.names)

@@ -131,12 +131,24 @@ class StatementPrinter(KernelPrinter):
                 self.put(0, f"{name} = {value}")
             return
         name, begin = self.place(s.buffer)
-        self.put(0, f"for e in range({self.shares(self.symbols.size(math.prod(s.buffer.shape)))}):")
-        self.put(1, f"{name}[{begin}e] = {self.stored(value, s.buffer)}")
+        size = self.symbols.size(math.prod(s.buffer.shape))
+        value = self.stored(value, s.buffer)
+        self.counted("e", self.shares(size), lambda: self.put(0, f"{name}[{begin}e] = {value}"))
 
-    def shares(self, size: str) -> str:
-        """The bounds of this thread's part of `size` elements."""
+    def shares(self, size: str) -> tuple[str, str, str]:
+        """Start, end and step of this thread's part of `size` elements."""
         raise NotImplementedError
+
+    def counted(self, name: str, bounds: tuple[Any, ...], print_it: Callable[[], None]) -> None:
+        """A loop over a range: Numba's own divides to count its iterations, and carries that count, too."""
+        start, end, step = bounds
+        if start != name:
+            self.put(0, f"{name} = {start}")
+        self.put(0, f"while {name} < {end}:")
+        self.depth += 1
+        print_it()
+        self.put(0, f"{name} += {step}")
+        self.depth -= 1
 
     def reset(self, s: Reset) -> None:
         name = self.fresh("acc")

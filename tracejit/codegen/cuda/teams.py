@@ -6,7 +6,7 @@ All sums are taken in an order that depends on sizes alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,10 +89,10 @@ class TeamPrinter(StatementPrinter):
         self.put(0, "if lane == 0:")
         self.indented(print_it)
 
-    def shares(self, size: str) -> str:
+    def shares(self, size: str) -> tuple[str, str, str]:
         if not self.lanes:
-            return f"thread, {size}, {BLOCK}"
-        return size if self.divided else f"lane, {size}, {self.lanes}"
+            return "thread", size, str(BLOCK)
+        return ("0", size, "1") if self.divided else ("lane", size, str(self.lanes))
 
     def meet_before(self, statements: Sequence[Statement]) -> None:
         """Let the team meet if others of it wrote what is read here, or read what is written here."""
@@ -276,17 +276,18 @@ class TeamPrinter(StatementPrinter):
         copies, size = self.copies[s.buffer], self.symbols.size(math.prod(s.buffer.shape))
         name = f"{s.buffer.name}_shared"
         truth = " != 0" if s.buffer.dtype == BOOL else ""
-        self.put(0, f"for e in range(thread, {size}, {BLOCK}):")
-        self.depth += 1
-        self.put(0, f"total = {name}[e]{truth}")
-        if self.teams > 1:
-            self.put(0, f"for k in range(1, {self.teams}):")
-            self.depth += 1
-            self.put(0, f"part = {name}[k * {size} + e]{truth}")
-            self.put(0, f"total = {self.combined(s.reducer, 'total', 'part', s.buffer.dtype)}")
-            self.depth -= 1
-        self.put(0, f"{copies.name}[block * {size} + e] = {self.stored('total', s.buffer)}")
-        self.depth -= 1
+
+        def one() -> None:
+            self.put(0, f"total = {name}[e]{truth}")
+            if self.teams > 1:
+                self.put(0, f"for k in range(1, {self.teams}):")
+                self.put(1, f"part = {name}[k * {size} + e]{truth}")
+                self.depth += 1
+                self.put(0, f"total = {self.combined(s.reducer, 'total', 'part', s.buffer.dtype)}")
+                self.depth -= 1
+            self.put(0, f"{copies.name}[block * {size} + e] = {self.stored('total', s.buffer)}")
+
+        self.counted("e", ("thread", size, BLOCK), one)
 
     # --- what the grid leaves -------------------------------------------------------------------------------
 
@@ -300,17 +301,14 @@ class TeamPrinter(StatementPrinter):
         count = "cuda.gridDim.x"  # blocks that left something; those before, where this is another launch
         if self.joining:
             count = self.symbols.size(self.partials[totals[0].slot][0].shape[0])
-        self.put(0, f"for e in range(thread, {count}, {BLOCK}):")
-        self.depth += 1
-        for s in totals:
-            places = iter([f"{b.name}[e]" for b in self.partials[s.slot]])
-            self.with_stored(s.accumulator, places)
-        self.depth -= 1
-        self.over_team([s.accumulator for s in totals], BLOCK)
 
-    def with_stored(self, accumulator: Accumulator, places: Iterator[str]) -> None:
-        """Reduce with values in memory, where truth values are bytes."""
-        self.with_other(accumulator, lambda _: next(places))
+        def one() -> None:
+            for s in totals:
+                places = iter([f"{b.name}[e]" for b in self.partials[s.slot]])
+                self.with_other(s.accumulator, lambda _, places=places: next(places))
+
+        self.counted("e", ("thread", count, BLOCK), one)
+        self.over_team([s.accumulator for s in totals], BLOCK)
 
     def join_copies(self, s: JoinCopy, first_block: bool) -> None:
         """The copies of an array, reduced in order, an element by each thread or, if they are few, each warp.
@@ -322,25 +320,23 @@ class TeamPrinter(StatementPrinter):
         by_warps = size <= JOINED_BY_WARPS
         one = f"thread // {WARP}" if by_warps else "thread"
         workers = WARPS if by_warps else BLOCK
-        bounds = (
-            f"{one}, {extent}, {workers}"
-            if first_block
-            else f"block * {workers} + {one}, {extent}, {workers} * cuda.gridDim.x"
-        )
-        self.put(0, f"for e in range({bounds}):")
-        self.depth += 1
         accumulator = Accumulator(s.reducer, s.buffer.dtype)
         name = self.names[accumulator] = self.fresh("acc")
-        self.put(0, f"{name} = {literal(neutral(s.reducer, s.buffer.dtype), s.buffer.dtype)}")
-        self.put(0, f"for k in range({f'thread % {WARP}, {count}, {WARP}' if by_warps else count}):")
-        self.depth += 1
-        self.with_other(accumulator, lambda _: f"{copies.name}[k * {extent} + e]")
-        self.depth -= 1
-        if by_warps:
-            self.over_warp([accumulator])
-            self.put(0, f"if thread % {WARP} == 0:")
-        self.put(1 if by_warps else 0, f"{s.buffer.name}[e] = {self.stored(name, s.buffer)}")
-        self.depth -= 1
+
+        def all_copies() -> None:
+            self.put(0, f"{name} = {literal(neutral(s.reducer, s.buffer.dtype), s.buffer.dtype)}")
+            bounds = (f"thread % {WARP}", count, WARP) if by_warps else ("0", count, 1)
+            place = f"{copies.name}[k * {extent} + e]"
+            self.counted("k", bounds, lambda: self.with_other(accumulator, lambda _: place))
+            if by_warps:
+                self.over_warp([accumulator])
+                self.put(0, f"if thread % {WARP} == 0:")
+            self.put(1 if by_warps else 0, f"{s.buffer.name}[e] = {self.stored(name, s.buffer)}")
+
+        first, step = one, str(workers)
+        if not first_block:
+            first, step = f"block * {workers} + {one}", f"{workers} * cuda.gridDim.x"
+        self.counted("e", (first, extent, step), all_copies)
         self.touched[s.buffer] = "w"
 
 

@@ -21,6 +21,7 @@ from tracejit.errors import InternalError, UnsupportedError
 from tracejit.runtime.cuda.arrays import INSTALL
 
 PACKAGES = ("numba-cuda", "cuda-core", "cuda-bindings", "numba")
+TOGETHER = 2  # blocks that a multiprocessor runs at a time, where their registers suffice
 EMULATE = 'target="cuda-emu" steps the same kernels on this processor'
 NO_CONTEXT = 201  # CUDA_ERROR_INVALID_CONTEXT: the thread used no device yet
 
@@ -188,7 +189,7 @@ def versions() -> dict[str, str]:
 
 def compile_launch(launch: Launch, architecture: tuple[int, int]) -> Cubin:
     """Compile for a compute capability such as (9, 0); UnsupportedError where the packages are missing."""
-    cuda, core = _packages()
+    cuda, _ = _packages()
     names: dict[str, Any] = {"cuda": cuda, "np": np, "math": math}
     names["libdevice"] = import_module("numba.cuda.libdevice")
     exec(compile(launch.text, f"<{launch.name}>", "exec"), names)
@@ -199,15 +200,48 @@ def compile_launch(launch: Launch, architecture: tuple[int, int]) -> Cubin:
             cc=architecture,
             device=False,
             abi="numba",
-            launch_bounds=launch.threads,
+            launch_bounds=(launch.threads, TOGETHER),
         )
     except Exception as error:
         raise InternalError(f"a CUDA kernel does not compile: {error}\n{launch.text}") from error
     entry = re.search(r"\.visible \.entry (\S+)\(", ptx)
     assert entry is not None
-    options = core.LinkerOptions(arch=f"sm_{architecture[0]}{architecture[1]}")
-    linked = core.Linker(core.ObjectCode.from_ptx(ptx.encode()), options=options).link("cubin")
-    return Cubin(linked.code, entry.group(1), ptx)
+    return Cubin(link(ptx, architecture).code, entry.group(1), ptx)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Machine code, the registers of a thread, bytes that do not fit them, and those of its stack."""
+
+    code: bytes
+    registers: int
+    spilled: int
+    stack: int
+
+
+def link(ptx: str, architecture: tuple[int, int]) -> Machine:
+    """PTX to machine code, for fewer blocks at a time where registers would not hold all numbers.
+
+    Left to itself the assembler takes all registers that it can use, for values that it could as well load
+    or compute again, and the multiprocessor has too few threads to hide how long memory takes.
+    """
+    found = _link_as_it_is(ptx, architecture)
+    if not found.spilled:
+        return found
+    return _link_as_it_is(re.sub(r"\.minnctapersm\s+\d+", "", ptx), architecture)
+
+
+def _link_as_it_is(ptx: str, architecture: tuple[int, int]) -> Machine:
+    core = _packages()[1]
+    options = core.LinkerOptions(arch=f"sm_{architecture[0]}{architecture[1]}", verbose=True)
+    linker = core.Linker(core.ObjectCode.from_ptx(ptx.encode()), options=options)
+    code = linker.link("cubin").code
+    log = linker.get_info_log()
+    registers = re.findall(r"Used (\d+) registers", log)
+    spilled, stack = [
+        sum(map(int, re.findall(rf"(\d+) bytes {what}", log))) for what in ("spill", "stack frame")
+    ]
+    return Machine(code, int(registers[-1]) if registers else 0, spilled, stack)
 
 
 def _signature(launch: Launch) -> Any:
