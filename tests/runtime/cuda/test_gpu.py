@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from benchmarks.gpu_variants import ROWS
+from benchmarks.gpu.rows import CLOSE, ROWS, arguments_of
 from tests.schedule.every_schedule import program_of
 from tests.schedule.random_graphs import check_same
 from tracejit.compile import run_stages
@@ -103,13 +103,11 @@ def test_rows_and_columns(cupy: Any, rng: np.random.Generator, shape: tuple[int,
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ROWS)
-def test_workloads_sanitizer(cupy: Any, name: str, dtype: str) -> None:
+def test_workloads(cupy: Any, name: str, dtype: str) -> None:
     workload = ROWS[name].workload()
-    shape = ROWS[name].on_device[0] if name != "mlp" else (64,)
-    arguments = workload.inputs(*(min(n, 2000) for n in shape))
-    cast = tuple(np.asarray(x, dtype if np.asarray(x).dtype.kind == "f" else None) for x in arguments)
-    rtol = 2e-4 if dtype == "float32" else 1e-9
-    check(cupy, workload.loss, cast, rtol, argnums=workload.argnums)
+    shape = tuple(min(n, 2000) for n in ROWS[name].on_device[0])
+    arguments = arguments_of(name, shape, dtype).arrays
+    check(cupy, workload.loss, arguments, CLOSE[dtype], argnums=workload.argnums)
 
 
 @pytest.mark.parametrize("seed", range(60))
