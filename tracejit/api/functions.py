@@ -100,9 +100,10 @@ class Transformed(entry.Callable):
             return self.__get__(args[0])(*args[1:], **kwargs)
         if current_builder() is not None:
             return self._call_in_trace(args, kwargs)
-        if not kwargs and self._is_plain and len(args) > self._needed:
-            if self._is_on_device:
-                return self._call_on_device(args)
+        if self._is_on_device:
+            if self._is_plain and ("out" not in kwargs or self._parameters.owns_out):
+                return self._call_on_device(args, kwargs)
+        elif not kwargs and self._is_plain and len(args) > self._needed:
             leaves: list[Any] = []
             key: list[Any] = []
             if describe_arguments(args, leaves, key):
@@ -114,23 +115,29 @@ class Transformed(entry.Callable):
                         return program(leaves)
         return self._call_in_general(args, kwargs)
 
-    def _call_on_device(self, args: tuple[Any, ...]) -> Any:
+    def _call_on_device(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call like an earlier one is told by little, and served by what that one prepared."""
         leaves: list[Any] = []
         facts: list[Any] = []
-        if not look_at(args, leaves, facts):
-            return self._call_in_general(args, {})
+        if not look_at((*args, *kwargs.values()) if kwargs else args, leaves, facts):
+            return self._call_in_general(args, kwargs)
+        if kwargs:
+            facts.append(tuple(kwargs))
         key = tuple(facts)
         found = self._programs.prepared.get(key)
         if found is not None:
-            program, run = found
+            program, run, order = found
             if program.is_free or program.is_valid():
                 stats.record_hit()
+                if order is not None:
+                    leaves = [leaves[k] for k in order]
                 return program(leaves) if run is None else program.serve(run, leaves)
-        call = self._parameters.read(args, {}, self._needed)
+        call = self._parameters.read(args, kwargs, self._needed)
         program, is_new = self._program_for(call)
         if not is_new:
-            self._programs.prepare(key, program, call.leaves)
+            order = self._parameters.order(args, kwargs, self._needed)
+            if order is not None:
+                self._programs.prepare(key, program, call.leaves, order)
         return program(call.leaves)
 
     def _call_in_general(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -135,7 +135,7 @@ class Programs:
         self.lock = threading.RLock()
         self.state = entry.new_state()
         # By what is cheap to see of a call's leaves; without a function, calls are the program's own.
-        self.prepared: dict[Hashable, tuple[Program, Run | None]] = {}
+        self.prepared: dict[Hashable, tuple[Program, Run | None, list[int] | None]] = {}
         self._plans: tuple[tuple[Program, Plan], ...] = ()
         self._first: Plan | None = None
         _all_programs.add(self)
@@ -162,15 +162,18 @@ class Programs:
             self.prepared.clear()
             self._set_plans(())
 
-    def prepare(self, key: Hashable, program: Program, leaves: list[Any]) -> None:
-        """Let calls with these facts be served by what the program prepares for arrays like `leaves`."""
+    def prepare(self, key: Hashable, program: Program, leaves: list[Any], order: list[int]) -> None:
+        """Let calls with these facts be served by what the program prepares for arrays like `leaves`.
+
+        order: which of the leaves that a call gives each of them is
+        """
         from tracejit.runtime.cuda import DeviceExecutable
 
         assert isinstance(program.run, DeviceExecutable)
         run = None if program.donated else program.run.prepare(leaves + program.captures)
         if len(self.prepared) >= MAX_PREPARED:
             self.prepared.clear()
-        self.prepared[key] = (program, run)
+        self.prepared[key] = (program, run, None if order == sorted(order) else order)
 
     # --- plans of calls that compiled code serves -----------------------------------------------------------
 

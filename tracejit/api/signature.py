@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -309,6 +310,20 @@ class Parameters:
         tree = (tuple(positional), rest) if rest else tuple(positional)
         leaves, treedef = flatten(tree)
         return Call(leaves, treedef, bool(rest), statics, self)
+
+    def order(self, args: tuple[Any, ...], kwargs: dict[str, Any], needed: int) -> list[int] | None:
+        """Which leaf of all that a call gives, from left to right, each leaf of `read` is.
+
+        None where defaults are among these.
+        """
+        counted = itertools.count()
+        numbered = []
+        for x in (*args, *kwargs.values()):
+            leaves, treedef = flatten(x)
+            numbered.append(treedef.unflatten([next(counted) for _ in leaves]))
+        named = dict(zip(kwargs, numbered[len(args) :], strict=True))
+        order = self.read(tuple(numbered[: len(args)]), named, needed).leaves
+        return order if len(order) == next(counted) else None
 
     def _take_static(self, name: str, positional: list[Any], rest: dict[str, Any]) -> tuple[str, Any] | None:
         position = self.index.get(name)

@@ -188,6 +188,33 @@ def test_keyword_and_static_arguments_are_seen(fake_device: Driver, rng) -> None
         same(f(wrap(x), 3, y=2.0).host, x**3 + 2.0)
 
 
+def test_keywords_in_any_order_are_served_and_defaults_are_left_to_the_general_way(
+    fake_device: Driver, rng
+) -> None:
+    def weighted(p, x, *, scale, y=2.0):
+        return (p["a"] * x * scale + p["b"] * y).sum()
+
+    f, g = tj.grad_jit(weighted, target="cuda"), tj.grad_jit(weighted)
+    for _ in range(3):
+        a, b, x, scale, y = rng.normal(size=(5, 3))
+        p, there = {"b": b, "a": a}, {"b": wrap(b), "a": wrap(a)}
+        expected = g(p, x, scale=scale, y=y)[1]
+        for found in (
+            f(there, wrap(x), scale=wrap(scale), y=wrap(y)),
+            f(there, wrap(x), y=wrap(y), scale=wrap(scale)),
+            f(x=wrap(x), y=wrap(y), p=there, scale=wrap(scale)),
+        ):
+            same(found[1]["a"].host, expected["a"])
+            same(found[1]["b"].host, expected["b"])
+        same(f(there, wrap(x), scale=wrap(scale))[1]["b"].host, g(p, x, scale=scale)[1]["b"])
+    assert len(f._programs.prepared) == 4
+
+    h = tj.grad_jit(lambda x, y=3.0: (x * y).sum(), argnums=1, target="cuda")
+    for _ in range(3):
+        same(h(wrap(np.ones(2)))[1].host, 2.0)
+        same(h(wrap(np.ones(2)), 4.0)[1].host, 2.0)
+
+
 def test_forgotten_programs_are_forgotten_by_prepared_calls(fake_device: Driver) -> None:
     factor = 2.0
     f = tj.jit(lambda x: x * factor, target="cuda")
