@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +17,8 @@ import pytest
 import tracejit as tj
 from tracejit.codegen.cuda.launches import Launch
 from tracejit.codegen.loops import CONTIGUOUS
-from tracejit.errors import InternalError
-from tracejit.runtime.cuda import DeviceExecutable
+from tracejit.errors import InternalError, UnsupportedError
+from tracejit.runtime.cuda import DeviceExecutable, compiler
 from tracejit.runtime.cuda.compiler import compile_launch, parameter_places, versions
 from tracejit.runtime.cuda.plans import Constants
 
@@ -103,6 +106,49 @@ def test_parameters_in_memory_have_the_sizes_that_compiled_kernels_read() -> Non
     assert seen >= {"ticket", "status", "array", "size", "float32", "int32[]"}
 
 
+DOUBLE = Launch(
+    "double", "def double(x):\n    x[0] = x[0] * np.float32(2.0)\n", ("*float32",), (), 1, 256, ()
+)
+
+
+@pytest.mark.parametrize("library", ["libnvrtc", "libnvvm", "libnvJitLink"])
+def test_a_toolkit_that_is_not_all_there_names_the_extra(monkeypatch, library: str) -> None:
+    class DynamicLibNotFoundError(RuntimeError):
+        """As cuda.pathfinder's."""
+
+    def find(name: str, found: Any) -> Any:
+        if name == library:
+            raise DynamicLibNotFoundError(f'Failure finding "{library}.so": not there\nwhere it looked')
+        return found
+
+    def compiled(*args: Any, **options: Any) -> Any:
+        try:
+            find("libnvvm", None)
+        except RuntimeError as error:
+            raise ValueError("wrapped") from error
+        return find("libnvrtc", (".visible .entry double(", None))
+
+    linker = SimpleNamespace(version=lambda: find("libnvJitLink", (13, 0)))
+    types_ = SimpleNamespace(void=lambda *kinds: kinds, CPointer=lambda kind: kind, float32=None)
+    modules = {"numba.cuda.libdevice": None, "numba.types": types_, "cuda.bindings.nvjitlink": linker}
+    monkeypatch.setattr(compiler, "_packages", lambda: (SimpleNamespace(compile=compiled), None))
+    monkeypatch.setattr(compiler, "import_module", modules.__getitem__)
+    with pytest.raises(UnsupportedError, match="a library of the CUDA toolkit is missing") as caught:
+        compile_launch(DOUBLE, (9, 0))
+    assert f'(Failure finding "{library}.so": not there)' in str(caught.value)
+    assert 'pip install "tracejit[cuda13]"' in str(caught.value)
+
+
+def test_packages_that_are_not_there_name_the_extra(monkeypatch) -> None:
+    def missing(name: str) -> Any:
+        raise ModuleNotFoundError(f"No module named '{name.replace('.', '_')}'")
+
+    monkeypatch.setattr(compiler, "import_module", missing)
+    with pytest.raises(UnsupportedError, match="No module named 'numba_cuda'") as caught:
+        compile_launch(DOUBLE, (9, 0))
+    assert 'pip install "tracejit[cuda13]"' in str(caught.value) and "cuda-emu" in str(caught.value)
+
+
 @pytest.mark.cuda_compile
 @needs_compiler
 def test_text_that_does_not_compile_is_an_internal_error_with_the_text() -> None:
@@ -121,3 +167,23 @@ def test_every_launch_of_a_step_compiles() -> None:
 
     found = tj.inspect(tj.grad_jit(loss, target="cuda-emu"))(np.ones(7), np.ones((3000, 7)), np.ones(3000))
     assert found.ptx.count(".visible .entry") == found.source.count("\ndef ")
+
+
+@pytest.mark.cuda_compile
+@pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")
+def test_with_cupy_and_no_driver_there_is_an_error_of_ours() -> None:
+    program = (
+        "import numpy as np, tracejit as tj\n"
+        "from tracejit.runtime.cuda.arrays import cupy_memory, facts_of\n"
+        "assert cupy_memory().name == 'CuPy' and facts_of(np.zeros(3)) is None\n"
+        "try:\n"
+        "    tj.grad_jit(lambda x: (x * x).sum(), target='cuda')(np.ones(3))\n"
+        "except tj.TracejitError as error:\n"
+        "    print(error)\n"
+    )
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=hidden, capture_output=True, text=True, timeout=120
+    )
+    assert "no CUDA device can be used" in done.stdout, done.stdout + done.stderr
+    assert 'target="cuda-emu"' in done.stdout

@@ -188,7 +188,7 @@ def versions() -> dict[str, str]:
 
 
 def compile_launch(launch: Launch, architecture: tuple[int, int]) -> Cubin:
-    """Compile for a compute capability such as (9, 0); UnsupportedError where the packages are missing."""
+    """Compile for a compute capability such as (9, 0); UnsupportedError where packages are missing."""
     cuda, _ = _packages()
     names: dict[str, Any] = {"cuda": cuda, "np": np, "math": math}
     names["libdevice"] = import_module("numba.cuda.libdevice")
@@ -203,10 +203,23 @@ def compile_launch(launch: Launch, architecture: tuple[int, int]) -> Cubin:
             launch_bounds=(launch.threads, TOGETHER),
         )
     except Exception as error:
+        _check_toolkit(error)
         raise InternalError(f"a CUDA kernel does not compile: {error}\n{launch.text}") from error
     entry = re.search(r"\.visible \.entry (\S+)\(", ptx)
     assert entry is not None
     return Cubin(link(ptx, architecture).code, entry.group(1), ptx)
+
+
+def _check_toolkit(error: BaseException | None) -> None:
+    """UnsupportedError where a library of the CUDA toolkit was not found."""
+    while error is not None:
+        if type(error).__name__ in ("DynamicLibNotFoundError", "NvvmSupportError"):
+            reason = (str(error).strip() or "of its compiler").splitlines()[0]
+            raise UnsupportedError(
+                f'target="cuda": a library of the CUDA toolkit is missing ({reason})',
+                hint=f"{INSTALL}; {EMULATE}",
+            ) from None
+        error = error.__cause__ or error.__context__
 
 
 @dataclass(frozen=True)
@@ -233,6 +246,11 @@ def link(ptx: str, architecture: tuple[int, int]) -> Machine:
 
 def _link_as_it_is(ptx: str, architecture: tuple[int, int]) -> Machine:
     core = _packages()[1]
+    try:
+        import_module("cuda.bindings.nvjitlink").version()
+    except Exception as error:  # cuda.core would have the driver link, which may refuse the PTX
+        _check_toolkit(error)
+        raise
     options = core.LinkerOptions(arch=f"sm_{architecture[0]}{architecture[1]}", verbose=True)
     linker = core.Linker(core.ObjectCode.from_ptx(ptx.encode()), options=options)
     code = linker.link("cubin").code
