@@ -92,6 +92,7 @@ SKELETONS: dict[str, Skeleton] = {
     "stencil": Skeleton(five_points, (of(60, 70),)),
     "joined arrays": Skeleton(lambda x, y: np.sum(np.concatenate([x, y]) ** 2), (of(3000), X)),
     "transposed": plain(lambda x, y: np.exp(x.T) * y, of(60, 70), of(70, 60)),
+    "rearranged": plain(lambda x: np.exp(x.T.reshape(35, -1)) * np.roll(x, 3).reshape(35, -1), of(60, 70)),
     "strided": Skeleton(shares, (lambda dtype: np.ones((80, 99), dtype)[::2, ::3],)),
     "reversed": plain(lambda x: np.exp(x), lambda dtype: np.ones((80, 99), dtype)[::-1, ::-1]),
     "columns first": plain(lambda x, y: np.exp(x) * y, lambda d: np.ones((60, 70), d, "F"), of(60, 70)),
@@ -171,6 +172,12 @@ def test_the_code_for_one_architecture_is_that_for_another(name: str) -> None:
         named = r"\.target \w+|\w*kernel\w*|py_smem_\d+"  # names count what was compiled so far
         old, new = [re.sub(named, "", ptx(launch, x)) for x in (AMPERE, HOPPER)]
         assert old == new
+
+
+@pytest.mark.parametrize("name", ["stencil", "transposed", "rearranged", "map and broadcast"])
+def test_no_element_takes_a_division_of_integers(name: str) -> None:
+    for launch in launches(name, "f4"):
+        assert not lines(launch, r"\b(div|rem)\.[su](32|64)")
 
 
 @pytest.mark.parametrize("name", MAPS)

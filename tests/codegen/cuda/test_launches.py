@@ -137,6 +137,21 @@ def test_inputs_as_they_lie(name: str, rng: Rng) -> None:
     check_function(lambda x: x.sum(axis=0) * x[1], x, gradient=False)
 
 
+@pytest.mark.parametrize(
+    "function",
+    (
+        lambda x: np.exp(x.T.reshape(6, -1)),
+        lambda x: np.roll(x, 3, axis=1) * np.roll(x, -2, axis=0),
+        lambda x: np.roll(x, 5) - x.T.reshape(x.shape)[::-1],
+        lambda x: np.tile(x, (1, 3)) * np.repeat(x, 3, axis=1),
+    ),
+)
+def test_elements_in_another_order(function: Any, rng: Rng) -> None:
+    x = rng.normal(size=(12, 35))
+    check_function(function, x, gradient=False)
+    check_function(lambda x: np.sum(function(x) ** 2), x)
+
+
 def test_nan_and_infinity_go_through(rng: Rng) -> None:
     x = rng.normal(size=(6, 50))
     x[0, 0], x[1, 3], x[2, 2], x[3, :] = np.nan, np.inf, -np.inf, 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from tracejit.codegen.loops import (
     Accumulate,
@@ -24,12 +25,13 @@ from tracejit.codegen.loops import (
     operands,
     walk,
 )
-from tracejit.schedule.index import AxisRef, Guard, Index
+from tracejit.schedule.index import AxisRef, Guard, Index, Quotient, Remainder
 
 UNROLLED = 4  # elements of a thread whose loads are under way together
 MOST_LOADS = 16  # of all those elements
 IN_REGISTERS = 32  # elements of arrays that every thread keeps a copy of
 SHORT = 32  # iterations of a loop that is written out
+UNKNOWN = 2**200  # a bound of an index; no quotient of it is small
 BODIES = 64  # copies of a loop's body that writing out may make
 
 Axes = list[tuple[int, int]]  # axis and extent, from the outermost
@@ -183,6 +185,41 @@ def number(index: Index, constants: Mapping[int, int]) -> int:
         assert isinstance(factor, AxisRef)
         total += coefficient * constants[factor.axis]
     return total
+
+
+def bounds(index: Index, extents: Mapping[int, int]) -> tuple[int, int]:
+    """The least and the greatest that an index can be, by its axes' extents; beyond 2**63 if unknown."""
+    low = high = index.constant
+    for factor, coefficient in index.terms:
+        ends = [coefficient * x for x in _bounds_of(factor, extents)]
+        low, high = low + min(ends), high + max(ends)
+    return low, high
+
+
+def _bounds_of(factor: Any, extents: Mapping[int, int]) -> tuple[int, int]:
+    if isinstance(factor, AxisRef) and factor.axis in extents:
+        return 0, max(extents[factor.axis] - 1, 0)
+    if isinstance(factor, Quotient):
+        low, high = bounds(factor.numerator, extents)
+        return low // factor.divisor, high // factor.divisor
+    if isinstance(factor, Remainder):
+        return 0, factor.divisor - 1
+    return -UNKNOWN, UNKNOWN
+
+
+def reciprocal(n: int) -> int:
+    """What divides numbers of 31 bits by `n`: a factor, in the low 32 bits, and a shift above them.
+
+    `x * factor >> shift` is `x // n`: the factor is 2**shift / n rounded up, by less than one part in 2**31
+    (Granlund and Montgomery, 1994). As one number it is as different from others as `n` is.
+
+    >>> both = reciprocal(7)
+    >>> (2**31 - 1) * (both & 0xFFFFFFFF) >> (both >> 32) == (2**31 - 1) // 7
+    True
+    """
+    n = max(n, 1)  # of an empty axis, nothing is asked
+    shift = 31 + (n - 1).bit_length()
+    return 2**shift // n + 1 | shift << 32
 
 
 def products_in_sums(kernel: Kernel) -> set[Scalar]:

@@ -318,18 +318,16 @@ class LaunchPrinter(TeamPrinter):
                 found[axis] = rest
                 break
             quotient, size = self.fresh("q"), self.symbols.size(extent)
-            self.put(0, f"{quotient} = {self.divided_by(rest, size)}")
+            self.put(0, f"{quotient} = {self.divided_by(rest, extent)}")
             if axis in needed:
                 found[axis] = self.fresh("i")
                 self.put(0, f"{found[axis]} = {rest} - {quotient} * {size}")
             rest = quotient
         return found
 
-    def divided_by(self, text: str, size: str) -> str:
-        """A quotient of numbers from 0 on, by 32 bits where they suffice: 64 take four times as long."""
-        if self.fits_32:
-            return f"np.int64(np.uint32({text}) // np.uint32({size}))"
-        return f"{text} // {size}"
+    def divided_by(self, text: str, n: int) -> str:
+        """A quotient of numbers from 0 on."""
+        return self.narrow_quotient(text, n) if self.fits_32 else f"{text} // {self.symbols.size(n)}"
 
     def scattered(self, s: Loop) -> None:
         """A perfect nest that adds to elements known only now, of a copy that the block has.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.codegen.cuda.nests import is_flat, number, products_in_sums
+from tracejit.codegen.cuda.nests import bounds, is_flat, number, products_in_sums, reciprocal
 from tracejit.codegen.cuda.scalars import BOOL, PythonCode, Text, cast, emit, literal, narrowed, type_name
 from tracejit.codegen.loops import (
     Accumulate,
@@ -20,16 +20,18 @@ from tracejit.codegen.loops import (
     Kernel,
     Layouts,
     Load,
+    Loop,
     Reset,
     Scalar,
     Statement,
     Store,
     neutral,
+    walk,
 )
 from tracejit.codegen.numba_source import COMPARISONS, INFIX, KernelPrinter
 from tracejit.codegen.symbols import Symbols, stays_literal
 from tracejit.ir import Source
-from tracejit.schedule.index import Index
+from tracejit.schedule.index import Index, Quotient, Remainder
 
 
 class StatementPrinter(KernelPrinter):
@@ -46,6 +48,7 @@ class StatementPrinter(KernelPrinter):
         self.constants: dict[int, int] = {}  # values of axes whose loops are written out
         self.flat: tuple[tuple[int, ...], tuple[int, ...], str] | None = None  # axes, extents, element
         self.products = products_in_sums(kernel)
+        self.extents = {s.axis: s.extent for s in walk(kernel.body) if isinstance(s, Loop)}
         self.formula: Source | None = None
         self.code = PythonCode(lambda line: self.put(0, line, self.formula), lambda: self.fresh("t"))
 
@@ -255,6 +258,33 @@ class StatementPrinter(KernelPrinter):
             if is_flat(buffer, index, axes, extents):
                 return name
         return super().address(buffer, index)
+
+    def factor(self, factor: Any) -> str:
+        """Quotients and remainders of numbers that are known to be short."""
+        if not isinstance(factor, (Quotient, Remainder)):
+            return super().factor(factor)
+        low, high = bounds(factor.numerator, self.extents)
+        n, text = factor.divisor, f"({self.index(factor.numerator)})"
+        added = 0  # quotients are of numbers from 0 on wherever they are asked for
+        if low < 0 and isinstance(factor, Remainder):
+            added = -(low // n) * n
+        if high + added >= 2**31:
+            return super().factor(factor)
+        if added:
+            text = f"({text} + {self.symbols.size(added)})"
+        quotient = f"({self.narrow_quotient(text, n)})"
+        if isinstance(factor, Quotient):
+            return quotient
+        return f"({text} - {quotient} * {self.symbols.size(n)})"
+
+    def narrow_quotient(self, text: str, n: int) -> str:
+        """A quotient of numbers from 0 to 2**31: a division takes four times as long as the product."""
+        size = self.symbols.size(n)
+        if size.isdigit():
+            return f"{text} // {size}"
+        by = self.symbols.size(reciprocal(n))
+        product = f"np.uint64(np.uint32({text})) * np.uint64({by} & 0xffffffff)"
+        return f"np.int64({product} >> np.uint64({by} >> 32))"
 
     def register(self, buffer: Buffer, index: tuple[Index, ...]) -> str:
         position = 0
