@@ -180,6 +180,15 @@ def test_no_element_takes_a_division_of_integers(name: str) -> None:
         assert not lines(launch, r"\b(div|rem)\.[su](32|64)")
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_sines_of_large_arguments_alone_have_memory_of_their_own(dtype: str) -> None:
+    graph, arrays = traced(lambda x: np.sin(x) * x, np.ones(5000, dtype), gradient=False)
+    (launch,) = printed(device_program(graph), arrays)
+    found = link(ptx(launch), HOPPER)
+    assert found.spilled == 0
+    assert found.stack <= 40  # bits of 2/pi times the argument, by the device's library
+
+
 @pytest.mark.parametrize("name", MAPS)
 def test_kernels_of_float32_compute_in_float32(name: str) -> None:
     assert not lines(map_of(name, "f4"), r"\.f64\b")
