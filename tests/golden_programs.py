@@ -101,6 +101,16 @@ def turned(x: Any) -> Any:
     return np.tanh(x.T.reshape(2, -1)) + np.flip(x, axis=1).reshape(2, -1)
 
 
+def oscillators(k: Any, q: Any, p: Any) -> Any:
+    def step(state: Any, _: Any) -> Any:
+        q, p = state
+        p = p - 0.01 * k * np.sin(q)
+        return (q + 0.01 * p, p), None
+
+    (q, p), _ = tj.scan(step, (q, p), length=50)
+    return (q * q).sum()
+
+
 def _ones(*shape: int) -> Any:
     return np.ones(shape)
 
@@ -136,4 +146,5 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "second_derivative": (tj.grad(tj.grad(curve)), (0.5,)),
     "captured": (tj.grad(captured), (_ones(4),)),
     "turned": (tj.jit(turned), (_ones(4, 6),)),
+    "oscillators": (tj.grad_jit(oscillators), (_ones(30), _ones(30), _ones(30))),
 }

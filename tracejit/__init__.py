@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tracejit.api import grad_jit as grad_jit
     from tracejit.api import jit as jit
     from tracejit.api import jvp as jvp
+    from tracejit.api import scan as scan
     from tracejit.api import stop_gradient as stop_gradient
     from tracejit.api import value_and_grad as value_and_grad
     from tracejit.api import vjp as vjp
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 # Public name -> the module that has it; `nn` is a module itself.
 _PLACES = {
     **dict.fromkeys(
-        ("grad", "grad_jit", "jit", "jvp", "stop_gradient", "value_and_grad", "vjp"), "tracejit.api"
+        ("grad", "grad_jit", "jit", "jvp", "scan", "stop_gradient", "value_and_grad", "vjp"), "tracejit.api"
     ),
     **dict.fromkeys(
         (
@@ -105,6 +106,7 @@ __all__ = [
     "jvp",
     "nn",
     "release_memory",
+    "scan",
     "set_threads",
     "stop_gradient",
     "value_and_grad",

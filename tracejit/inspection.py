@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tracejit.api.record import Record, record_call
-from tracejit.ir import Graph, Source, format_graph
+from tracejit.ir import Graph, Source, format_graph, line_sources
 
 if TYPE_CHECKING:
     from tracejit.codegen.cuda.launches import Launch
@@ -232,10 +232,10 @@ def _graph_text(graph: Graph, inputs: tuple[str, ...]) -> str:
     """The graph's text under the user's names of its inputs; the user's lines are shown where they begin."""
     header, *lines = format_graph(graph).splitlines()
     shown: Source | None = None
-    for k, eqn in enumerate(graph.eqns):
-        if eqn.source is not None and eqn.source != shown:
-            lines[k] = f"{lines[k]}  {eqn.source.text}".rstrip()
-            shown = eqn.source
+    for k, source in enumerate(line_sources(graph)):
+        if source is not None and source != shown:
+            lines[k] = f"{lines[k]}  {source.text}".rstrip()
+            shown = source
     named = ", ".join(f"v{k} = {name}" for k, name in enumerate(inputs))
     return "\n".join([f"# {named}", header, *lines] if named else [header, *lines])
 

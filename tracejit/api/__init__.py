@@ -4,6 +4,7 @@ from tracejit.api.functions import Transformed
 from tracejit.api.lowering import Lowered
 from tracejit.api.products import jvp, vjp
 from tracejit.api.public import grad, grad_jit, jit, value_and_grad
+from tracejit.api.scanning import scan
 from tracejit.api.stopping import stop_gradient
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "grad_jit",
     "jit",
     "jvp",
+    "scan",
     "stop_gradient",
     "value_and_grad",
     "vjp",

@@ -24,8 +24,9 @@ _serial = itertools.count()
 class Scalar:
     """One scalar value of a kernel in SSA form: `op(*args)`.
 
-    op: "const" (args: value), "index" (args: Index), "load", "acc" (an accumulator's final value), "guard"
-        (args: Guards, all of which must hold), "checked" (a wrapped index), or a function name
+    op: "const" (args: value), "index" (args: Index), "load", "acc" (an accumulator's final value), "register"
+        (what a register holds now), "guard" (args: Guards, all of which must hold), "checked" (a wrapped
+        index), or a function name
     level: number of loops around its definition
     """
 
@@ -123,6 +124,22 @@ class Accumulate:
 
 
 @dataclass(eq=False)
+class Register:
+    """What a serial loop carries from one iteration to the next."""
+
+    dtype: np.dtype[Any]
+    serial: int = field(default_factory=lambda: next(_serial))
+
+
+@dataclass(eq=False)
+class SetRegister:
+    """A register holds `value` from here on. A scalar "register" that was computed before keeps its value."""
+
+    register: Register
+    value: Scalar
+
+
+@dataclass(eq=False)
 class Fill:
     """Set all of a buffer to a reduction's neutral element, before the loops."""
 
@@ -143,12 +160,16 @@ class Combine:
 
 @dataclass(eq=False)
 class Loop:
-    """`extent` iterations; where it is `ranged`, those of them that the function is called for."""
+    """`extent` iterations; where it is `ranged`, those of them that the function is called for.
+
+    serial: each iteration needs what the one before has set
+    """
 
     axis: int
     extent: int
     body: list[Statement]
     ranged: bool = False
+    serial: bool = False
 
 
 @dataclass(eq=False)
@@ -239,6 +260,7 @@ Statement = (
     | Store
     | Reset
     | Accumulate
+    | SetRegister
     | Fill
     | Combine
     | Loop
@@ -342,6 +364,8 @@ def operands(statement: Statement) -> Iterator[Scalar]:
     elif isinstance(statement, Accumulate):
         yield statement.value
         yield from statement.position.loaded if statement.position is not None else ()
+    elif isinstance(statement, SetRegister):
+        yield statement.value
     elif isinstance(statement, (Store, Combine)):
         yield statement.value
         yield from _loaded(statement.index, ())

@@ -33,13 +33,14 @@ from tracejit.codegen.loops import (
     walk,
 )
 from tracejit.codegen.scalars import BOOL, ScalarLanguage
+from tracejit.codegen.time_loops import lower_time_loop
 from tracejit.config import AUTO, Choices
 from tracejit.costs import COSTS, SHORT_SCRATCH
-from tracejit.ir import Atom, Const, Eqn, Kind, Var
+from tracejit.ir import Atom, Const, Eqn, Kind, Var, computation_key
 from tracejit.ops.core import reshape_p
 from tracejit.schedule import cost
 from tracejit.schedule.access import axis_map, full_index, is_virtual
-from tracejit.schedule.group import is_scatter, operand_axes
+from tracejit.schedule.group import is_scatter, new_axis, operand_axes
 from tracejit.schedule.index import AxisRef, Guard, Index, Loaded, strongest
 from tracejit.schedule.steps import KernelStep
 
@@ -71,6 +72,7 @@ class Lowering:
         self.wide_sums = wide_sums
         self.choices = choices
         self.group = step.group
+        self.extents = dict(step.group.extents)  # of its axes, and of those that are time
         self.order = step.order
         self.stored = step.stored
         self.definitions = definitions
@@ -81,6 +83,7 @@ class Lowering:
         self.scalars: dict[Var, Scalar] = {}
         self.accumulators: dict[Var, Accumulator] = {}
         self.scratch: dict[Var, Buffer] = {}
+        self.timed: set[Any] = set()  # the loops over time that are there
         self.touched: set[Buffer] = set()  # of `kernel.buffers`, those that hold variables
         self.kernel = Kernel(name, [], [], set(), [])
         self.language = ScalarLanguage(self.emit)
@@ -156,7 +159,7 @@ class Lowering:
         self.build((*prefix, axis), eqns)
         self.open_axes.pop()
         self.blocks.pop()
-        outer.statements.append(Loop(axis, self.group.extents[axis], block.statements))
+        outer.statements.append(Loop(axis, self.extents[axis], block.statements))
         for var, scalar in block.values.items():
             if scalar.level <= len(prefix):
                 outer.values[var] = scalar  # it does not depend on this loop and was placed outside of it
@@ -182,6 +185,8 @@ class Lowering:
             self.reduce(eqn, prefix)
         elif eqn.primitive.kind is Kind.INDEX:
             self.pick(eqn)
+        elif eqn.primitive.kind is Kind.CONTROL:
+            self.run_in_time(eqn)
         else:
             self.finish(eqn, self.elementwise(eqn))
 
@@ -204,6 +209,27 @@ class Lowering:
             axes = self.group.computed[eqn.out]
             assert axes is not None
             block.statements.append(Store(self.buffer(eqn.out, written=True), full_index(axes), scalar))
+
+    def run_in_time(self, eqn: Eqn) -> None:
+        """A loop over time, once, with all of its results that the group has."""
+        key = computation_key(eqn)
+        if key not in self.timed:
+            self.timed.add(key)
+            results = [e for e in self.in_group.values() if computation_key(e) == key]
+            for result, scalar in lower_time_loop(self, results).items():
+                self.finish(result, scalar)
+
+    def open_time(self, steps: int) -> int:
+        """Start the body of a loop over time; gives its axis."""
+        axis = new_axis()
+        self.extents[axis] = steps
+        self.open_axes.append(axis)
+        self.blocks.append(_Block())
+        return axis
+
+    def close_time(self) -> list[Statement]:
+        self.open_axes.pop()
+        return self.blocks.pop().statements
 
     def reduce(self, eqn: Eqn, prefix: tuple[int, ...]) -> None:
         axes = self.group.domain_dims[eqn.out]
@@ -266,7 +292,7 @@ class Lowering:
         if scalar.op == "const" and 0 <= int(scalar.args[0]) < extent:
             return Index((), int(scalar.args[0]))
         if scalar.op == "index":
-            reached = scalar.args[0].bounds(self.group.extents)
+            reached = scalar.args[0].bounds(self.extents)
             if reached is not None and reached[0] >= 0 and reached[1] < extent:
                 return scalar.args[0]
         block = self.blocks[scalar.level]
@@ -356,7 +382,7 @@ class Lowering:
         spare = FORCED
         loading = 0.0
         if self.choices.repeat == "auto":
-            row = math.prod(self.group.extents[a] for a in self.result_paths[var][1:])
+            row = math.prod(self.extents[a] for a in self.result_paths[var][1:])
             size = var.type.dtype.itemsize
             spare = 2 * COSTS.moving(size, row * size)
             if row <= SHORT_SCRATCH:  # rows side by side: lanes are loaded one by one, but scratch is not
@@ -386,7 +412,7 @@ class Lowering:
         path = self.result_paths[var][1:]
         index = tuple(Index.factor(AxisRef(a)) for a in path)
         if var not in self.scratch:
-            buffer = Buffer(None, tuple(self.group.extents[a] for a in path), var.type.dtype)
+            buffer = Buffer(None, tuple(self.extents[a] for a in path), var.type.dtype)
             self.scratch[var] = buffer
             self.kernel.scratch.append(buffer)
             self.kernel.buffers.append(buffer)
@@ -423,7 +449,7 @@ class Lowering:
 
     def needed(self, guards: Sequence[Guard]) -> tuple[Guard, ...]:
         """The guards that the loops do not already grant."""
-        return strongest([g for g in guards if not g.always_holds(self.group.extents)])
+        return strongest([g for g in guards if not g.always_holds(self.extents)])
 
     def select(self, guards: Sequence[Guard], a: Scalar, b: Scalar) -> Scalar:
         guards = self.needed(guards)

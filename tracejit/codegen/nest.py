@@ -22,8 +22,10 @@ from tracejit.codegen.loops import (
     Layouts,
     Load,
     Loop,
+    Register,
     Reset,
     Scalar,
+    SetRegister,
     Stage,
     Statement,
     Store,
@@ -69,7 +71,7 @@ class NestPrinter(Generic[V]):
         self.kernel = kernel
         self.symbols = symbols
         self.strided = strided
-        self.names: dict[Scalar | Accumulator, V] = {}
+        self.names: dict[Scalar | Accumulator | Register, V] = {}
         self.strides: dict[tuple[Buffer, int], str] = {}
         self.known: Mapping[Guard, bool] = {}  # what the pieces of the loops around tell
         self.settled: dict[Scalar, bool] = {}  # conditions that follow from it
@@ -144,6 +146,7 @@ def handled(printer: Any) -> Mapping[type, Callable[[Any], None]]:
             Store: printer.store,
             Reset: printer.reset,
             Accumulate: printer.accumulate,
+            SetRegister: printer.set_register,
             Fill: printer.fill,
             Combine: printer.combine,
             Loop: printer.loop,

@@ -25,6 +25,7 @@ from tracejit.codegen.loops import (
     Loop,
     Reset,
     Scalar,
+    SetRegister,
     Stage,
     Statement,
     Store,
@@ -163,6 +164,11 @@ class KernelPrinter(NestPrinter[str]):
         self.put(1, f"{name}_at = {self.index(s.position)}")
         self.put(1, f"{name}_first = False")
 
+    def set_register(self, s: SetRegister) -> None:
+        if s.register not in self.names:
+            self.names[s.register] = self.fresh("state")
+        self.put(0, f"{self.names[s.register]} = {self.value(s.value)}")
+
     def fill(self, s: Fill) -> None:
         count = 1
         for n in s.buffer.shape:
@@ -240,6 +246,8 @@ class KernelPrinter(NestPrinter[str]):
             return self.cast(self.index(args[0]), np.dtype(np.int64), scalar.dtype)
         if op == "guard":
             return self.conditions(self.undecided(args))
+        if op == "register":
+            return self.names[args[0]]
         values = [self.value(a) for a in args]
         if op == "cast":
             return self.cast(values[0], args[0].dtype, scalar.dtype)

@@ -28,6 +28,7 @@ from tracejit.codegen.loops import (
     Loop,
     MergePartial,
     Reset,
+    SetRegister,
     Stage,
     StartPartial,
     Statement,
@@ -121,6 +122,8 @@ def in_ranges(kernel: Kernel, literal_limit: int) -> Ranged | None:
 
 def _is_free(kernel: Kernel, loop: Loop, before: Sequence[Statement], after: Sequence[Statement]) -> bool:
     """Does no iteration of the loop need, or write over, what another one writes?"""
+    if loop.serial or any(isinstance(s, SetRegister) for s in (*before, *after)):
+        return False
     if any(isinstance(s, (Accumulate, Combine)) for s in before):
         return False
     if any(isinstance(s, (Accumulate, Reset)) for s in after):

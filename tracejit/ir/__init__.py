@@ -13,9 +13,22 @@ from tracejit.ir.builder import (
     substitute,
 )
 from tracejit.ir.evaluate import evaluate
-from tracejit.ir.graph import Atom, Const, Eqn, Graph, Var, atom_key, constant, eqn_key, uses
+from tracejit.ir.graph import (
+    Atom,
+    Const,
+    Eqn,
+    Graph,
+    Var,
+    active_vars,
+    atom_key,
+    computation_key,
+    constant,
+    eqn_key,
+    needed_vars,
+    uses,
+)
 from tracejit.ir.primitive import Kind, Primitive, Routine
-from tracejit.ir.printing import format_atom, format_eqn, format_graph, name_vars
+from tracejit.ir.printing import Names, format_atom, format_eqn, format_graph, line_sources, name_vars
 from tracejit.ir.source import Call, Source, find_source
 from tracejit.ir.types import DTYPE_NAMES, DTYPES, ArrayType, check_dtype, type_of
 from tracejit.ir.verify import verify
@@ -31,14 +44,17 @@ __all__ = [
     "Eqn",
     "Graph",
     "Kind",
+    "Names",
     "Primitive",
     "Routine",
     "Source",
     "Var",
+    "active_vars",
     "atom_key",
     "building",
     "calling",
     "check_dtype",
+    "computation_key",
     "constant",
     "current_builder",
     "eqn_key",
@@ -48,7 +64,9 @@ __all__ = [
     "format_eqn",
     "format_graph",
     "is_active",
+    "line_sources",
     "name_vars",
+    "needed_vars",
     "open_builders",
     "substitute",
     "type_of",

@@ -113,6 +113,32 @@ def eqn_key(primitive: Primitive, inputs: tuple[Atom, ...], params: Mapping[str,
     return (primitive, inputs, frozenset(params.items())) if params else (primitive, inputs)
 
 
+def computation_key(eqn: Eqn) -> Any:
+    """Hashable identity of the computation that an equation is one result of; None where it has no other."""
+    number = eqn.primitive.results
+    if number is None:
+        return None
+    return eqn_key(eqn.primitive, eqn.inputs, {k: v for k, v in eqn.params.items() if k != number})
+
+
+def active_vars(graph: Graph, moving: Iterable[Var]) -> set[Var]:
+    """The float variables through which a derivative can flow from those that move."""
+    active = set(moving)
+    for eqn in graph.eqns:
+        if eqn.out.type.is_float and any(isinstance(a, Var) and a in active for a in eqn.inputs):
+            active.add(eqn.out)
+    return active
+
+
+def needed_vars(graph: Graph, wanted: Iterable[int] | None = None) -> set[Var]:
+    """The variables that the outputs, or those of these numbers, are computed from."""
+    needed = {a for a in (graph.outputs if wanted is None else [graph.outputs[k] for k in wanted])}
+    for eqn in reversed(graph.eqns):
+        if eqn.out in needed:
+            needed.update(eqn.inputs)
+    return {a for a in needed if isinstance(a, Var)}
+
+
 def uses(graph: Graph) -> dict[Var, int]:
     """How often each variable is read, by equations and as an output."""
     counts = Counter(itertools.chain(*(e.inputs for e in graph.eqns), graph.outputs))

@@ -19,7 +19,7 @@ class Kind(enum.Enum):
     VIEW         each output element is one element of an operand, or a fill value: `index` maps
     INDEX        element positions that are themselves data: gather and scatter
     LIBRARY      a NumPy/SciPy/BLAS call into a buffer (`evaluate` is the call)
-    CONTROL      carries subgraphs
+    CONTROL      runs a subgraph over scalars step by step, for each element
     """
 
     ELEMENTWISE = "elementwise"
@@ -79,6 +79,10 @@ class Primitive:
     identity_axes(in_types, out_type, **params)
         VIEW that only moves, adds or drops whole axes: for each operand dimension the output dimension
         it becomes, or None for a dropped dimension of size 1; the result None where it moves more than axes
+    results                                   the parameter that numbers the results of one computation:
+        equations that differ in it alone are computed together. `vjp` then gets the cotangents of all of
+        them, `{number: ct}`, in place of `ct` and `out`
+    CONTROL: `jvp` and `vjp` get the transformation of graphs, to use on the subgraph, as first argument
     cost                                      scalar work an element in additions (exp about 15)
     """
 
@@ -96,6 +100,7 @@ class Primitive:
     evaluate_into: Rule | None = None
     elsewhere: Rule | None = None
     routine: Callable[..., Routine] | None = None
+    results: str | None = None
     cost: int = 1
     pure: bool = True
 

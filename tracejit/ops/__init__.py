@@ -11,6 +11,7 @@ from tracejit.ops import diagonal as diagonal
 from tracejit.ops import einsum as einsum
 from tracejit.ops import indexing as indexing
 from tracejit.ops import linalg as linalg
+from tracejit.ops import loop as loop
 from tracejit.ops import lu as lu
 from tracejit.ops import operators as operators
 from tracejit.ops import reduction as reduction

@@ -27,7 +27,12 @@ def read_graph(text: str) -> Graph:
     (function,) = ast.parse(text.strip()).body
     if not isinstance(function, ast.FunctionDef):
         raise InternalError("read_graph: the text is not one function")
+    return verify(_read_function(function), "read_graph")
+
+
+def _read_function(function: ast.FunctionDef) -> Graph:
     names: dict[str, Var] = {}
+    bodies: dict[str, Graph] = {}
     for arg in function.args.args:
         names[arg.arg] = Var(_read_type(arg.annotation))
     inputs = tuple(names.values())
@@ -35,13 +40,15 @@ def read_graph(text: str) -> Graph:
     outputs: tuple[Atom, ...] = ()
     for line in function.body:
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-            eqns.append(_read_eqn(line, names))
+            eqns.append(_read_eqn(line, names, bodies))
             names[line.target.id] = eqns[-1].out
+        elif isinstance(line, ast.FunctionDef):
+            bodies[line.name] = _read_function(line)
         elif isinstance(line, ast.Return) and isinstance(line.value, ast.Tuple):
             outputs = tuple(_read_atom(item, names) for item in line.value.elts)
         else:
             raise InternalError(f"read_graph: cannot read {ast.unparse(line)}")
-    return verify(Graph(inputs, tuple(eqns), outputs, function.name), "read_graph")
+    return Graph(inputs, tuple(eqns), outputs, function.name)
 
 
 def _read_type(annotation: ast.expr | None) -> ArrayType:
@@ -50,12 +57,12 @@ def _read_type(annotation: ast.expr | None) -> ArrayType:
     return ArrayType(tuple(int(n) for n in sizes.split(",") if n), DTYPES[name])
 
 
-def _read_eqn(line: ast.AnnAssign, names: dict[str, Var]) -> Eqn:
+def _read_eqn(line: ast.AnnAssign, names: dict[str, Var], bodies: dict[str, Graph]) -> Eqn:
     call = line.value
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
         raise InternalError(f"read_graph: cannot read {ast.unparse(line)}")
     operands = tuple(_read_atom(item, names) for item in call.args)
-    params = {k.arg: _read_value(k.value) for k in call.keywords if k.arg is not None}
+    params = {k.arg: _read_param(k.value, bodies) for k in call.keywords if k.arg is not None}
     return Eqn(PRIMITIVES[call.func.id], operands, params, (Var(_read_type(line.annotation)),))
 
 
@@ -66,6 +73,10 @@ def _read_atom(node: ast.expr, names: dict[str, Var]) -> Atom:
         value, dtype = node.args
         return constant(_read_value(value), _read_value(dtype))
     raise InternalError(f"read_graph: cannot read {ast.unparse(node)}")
+
+
+def _read_param(node: ast.expr, bodies: dict[str, Graph]) -> Any:
+    return bodies[node.id] if isinstance(node, ast.Name) else _read_value(node)
 
 
 def _read_value(node: ast.expr) -> Any:

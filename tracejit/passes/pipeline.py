@@ -95,7 +95,8 @@ def map_subgraphs(graph: Graph, function: Pass) -> Graph:
     """The graph with `function` applied to the subgraphs of its equations; itself when there are none."""
     if not any(e.primitive.kind is Kind.CONTROL for e in graph.eqns):
         return graph
-    eqns = tuple(_map_params(e, function) if e.primitive.kind is Kind.CONTROL else e for e in graph.eqns)
+    once = functools.cache(function)  # equations with one subgraph have one afterwards
+    eqns = tuple(_map_params(e, once) if e.primitive.kind is Kind.CONTROL else e for e in graph.eqns)
     return Graph(graph.inputs, eqns, graph.outputs, graph.name)
 
 

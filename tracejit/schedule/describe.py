@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 
-from tracejit.ir import Eqn, Var, format_eqn, name_vars
+from tracejit.ir import Eqn, Kind, Names, Var, computation_key, format_eqn, name_vars
 from tracejit.schedule.access import is_virtual
 from tracejit.schedule.steps import KernelStep, LibraryStep, Schedule, Step, StreamStep
 
@@ -52,7 +52,7 @@ def _fate(var: Var, step: Step, stored: Set[Var]) -> str:
 
 
 def describe_axes(step: KernelStep | StreamStep) -> str:
-    """`over i[5], j[3]`: the axes of the nest with their sizes, the outermost first.
+    """`over i[5], j[3]`: the axes of the nest with their sizes, the outermost first, then loops over time.
 
     Of a stream each part, and how many rows behind the first it runs.
     """
@@ -66,7 +66,9 @@ def describe_axes(step: KernelStep | StreamStep) -> str:
         f"{AXIS_NAMES[k] if k < len(AXIS_NAMES) else f'i{k}'}[{step.group.extents[axis]}]"
         for k, axis in enumerate(step.order)
     ]
-    return "over " + ", ".join(axes) if axes else "over nothing: scalars"
+    text = "over " + ", ".join(axes) if axes else "over nothing: scalars"
+    loops = {computation_key(e): e for e in step.group.eqns.values() if e.primitive.kind is Kind.CONTROL}
+    return "".join([text, *(f", {e.params['steps']} steps of time" for e in loops.values())])
 
 
 def equations_of(step: Step, schedule: Schedule) -> list[Eqn]:
@@ -90,8 +92,8 @@ def equations_of(step: Step, schedule: Schedule) -> list[Eqn]:
     return [e for e in schedule.graph.eqns if e.out in wanted]
 
 
-def _equation_line(eqn: Eqn, names: Mapping[Var, str], fate: str) -> str:
-    text = format_eqn(eqn, dict(names))
+def _equation_line(eqn: Eqn, names: Names, fate: str) -> str:
+    text = format_eqn(eqn, names)
     if fate:
         text += f"  {fate}" if "  # " in text else f"  # {fate}"
     return f"    {text}"

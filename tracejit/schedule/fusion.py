@@ -8,14 +8,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tracejit.config import AUTO, Choices
 from tracejit.errors import InternalError
-from tracejit.ir import Eqn, Graph, Kind, Var
+from tracejit.ir import Eqn, Graph, Kind, Var, computation_key
 from tracejit.passes.rewriting import drop_dead
 from tracejit.schedule import cost
 from tracejit.schedule.access import is_virtual, reaches
-from tracejit.schedule.group import Group, extend, loop_order, merge, single
+from tracejit.schedule.group import Group, add_result, extend, loop_order, merge, single
 from tracejit.schedule.normalize import give_outputs_arrays, give_products_matrices, give_routines_rows
 from tracejit.schedule.steps import KernelStep, LibraryStep, Schedule, Step
 from tracejit.schedule.streams import join_streams
@@ -45,7 +46,7 @@ def schedule_graph(graph: Graph, fuse: bool = True, choices: Choices = AUTO) -> 
 
 
 def is_library(eqn: Eqn) -> bool:
-    return eqn.primitive.kind in (Kind.CONTRACTION, Kind.LIBRARY, Kind.CONTROL)
+    return eqn.primitive.kind in (Kind.CONTRACTION, Kind.LIBRARY)
 
 
 @dataclass
@@ -79,6 +80,7 @@ class _Grouping:
         self.nodes: dict[int, _Node] = {}
         self.owner: dict[Var, int] = {}
         self.readers: dict[Var, set[int]] = {}
+        self.computations: dict[Any, Eqn] = {}  # the first result of each
         # For each group the set of groups below it, as the bits of one integer: merging thousands of groups
         # asks again and again whether a path joins two of them.
         self.below: dict[int, int] = {}
@@ -90,12 +92,27 @@ class _Grouping:
             }
             self._enter_new(number, _Node(Group({number: eqn}), eqn, needs))
             return
+        if fuse and self._join_result(number, eqn):
+            return
         group = single(number, eqn, self.definitions)
         if fuse and self._extend_producer(number, eqn, group):
             return
         self._enter_new(number, _Node(group, None, {v for v, _ in group.reads}))
         if fuse:
             self._grow(number)
+
+    def _join_result(self, number: int, eqn: Eqn) -> bool:
+        """Put another result of one computation into the group that has the first; it needs nothing more."""
+        if eqn.primitive.results is None:
+            return False
+        known = self.computations.setdefault(computation_key(eqn), eqn)
+        if known is eqn:
+            return False
+        key = self.owner[known.out]
+        add_result(self.nodes[key].group, number, eqn, known)
+        self.owner[eqn.out] = key
+        self.nodes[key].last = number
+        return True
 
     def _enter_new(self, key: int, node: _Node) -> None:
         self.nodes[key] = node

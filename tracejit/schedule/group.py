@@ -13,6 +13,11 @@ from tracejit.schedule.access import Dims, is_virtual, reaches
 _axis_numbers = itertools.count()
 
 
+def new_axis() -> int:
+    """The number of an axis that nothing else has."""
+    return next(_axis_numbers)
+
+
 @dataclass
 class Group:
     """Equations (by number) with the loop axes of every array they touch.
@@ -20,7 +25,7 @@ class Group:
     extents: size of each axis
     ages: for each axis the number that it was first known by; among equals the older one goes outside
     computed: the axes of each result, dimension by dimension (None: size 1); None for a scatter's result,
-        which is complete only when the whole nest has run
+        which is complete only when the whole nest has run, and for the rows that a loop over time leaves
     domains: for each result the axes that its equation runs over (a reduction's include the reduced ones)
     domain_dims: the same, in the order of the dimensions of the shape that the equation runs over
     reads: arrays and results read, with the axes of their dimensions; None where elements are picked
@@ -49,7 +54,7 @@ class Group:
 def single(number: int, eqn: Eqn, definitions: Mapping[Var, Eqn]) -> Group:
     """The group of one equation, on axes of its own."""
     var, shape = eqn.outputs[0], domain_shape(eqn)
-    axes: Dims = tuple([next(_axis_numbers) if n != 1 else None for n in shape])
+    axes: Dims = tuple([new_axis() if n != 1 else None for n in shape])
     extents = {a: n for a, n in zip(axes, shape, strict=True) if a is not None}
     reads: dict[tuple[Var, Dims | None], None] = {}
     for operand, dims in operand_axes(eqn, axes):
@@ -80,6 +85,8 @@ def domain_shape(eqn: Eqn) -> tuple[int, ...]:
     """The shape that the equation's loop runs over."""
     if eqn.primitive.kind is Kind.REDUCTION or is_scatter(eqn):
         return eqn.inputs[0].type.shape
+    if eqn.primitive.kind is Kind.CONTROL:
+        return eqn.params["shape"]
     return eqn.out.type.shape
 
 
@@ -89,19 +96,28 @@ def is_scatter(eqn: Eqn) -> bool:
 
 
 def operand_axes(eqn: Eqn, axes: Dims) -> Iterator[tuple[Atom, Dims | None]]:
-    """The operands with the axes of their dimensions, None for the array that a gather picks from."""
+    """The operands with the axes of their dimensions, None for the array that a gather picks from.
+
+    And for those whose rows a loop over time reads: its axis is no axis of the group.
+    """
     if eqn.primitive.kind is Kind.INDEX:
         first, *indices = eqn.inputs
         yield first, (axes if is_scatter(eqn) else None)
         for index in indices:
             yield index, axes[: index.type.rank]
+    elif eqn.primitive.kind is Kind.CONTROL:
+        first = eqn.params["carries"]
+        for k, operand in enumerate(eqn.inputs):
+            yield operand, None if first <= k < first + eqn.params["scanned"] else axes
     else:
         for operand in eqn.inputs:
             yield operand, axes
 
 
 def _result_axes(eqn: Eqn, axes: Dims) -> Dims | None:
-    if is_scatter(eqn):
+    if is_scatter(eqn) or (
+        eqn.primitive.kind is Kind.CONTROL and eqn.params["result"] >= eqn.params["carries"]
+    ):
         return None
     if eqn.primitive.kind is Kind.REDUCTION:
         return tuple(a for k, a in enumerate(axes) if k not in eqn.params["axes"])
@@ -229,6 +245,15 @@ def _sibling_constraints(a: Group, b: Group) -> list[tuple[int | None, int | Non
     if best is None or not any(p[0] is not None for p in best[1]):
         return None
     return best[1]
+
+
+def add_result(group: Group, number: int, eqn: Eqn, known: Eqn) -> None:
+    """Put another result of a computation with several into the group that has one, `known`."""
+    dims = group.domain_dims[known.out]
+    group.eqns[number] = eqn
+    group.computed[eqn.out] = _result_axes(eqn, dims)
+    group.domains[eqn.out], group.domain_dims[eqn.out] = group.domains[known.out], dims
+    group.operands[eqn.out] = group.operands[known.out]
 
 
 def extend(group: Group, new: Group) -> bool:

@@ -146,6 +146,8 @@ def _has_rows(part: KernelStep, is_forced: bool) -> bool:
     group = part.group
     if len(part.order) < (1 if is_forced else 2) or 0 in group.extents.values():
         return False
+    if any(e.primitive.kind is Kind.CONTROL for e in group.eqns.values()):
+        return False  # its rows are steps of time
     row = part.order[0]
     return not any(row in (group.computed[v] or ()) for v in group.reduced)
 

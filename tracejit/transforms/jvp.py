@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tracejit.errors import UnsupportedError
-from tracejit.ir import Atom, Builder, Eqn, Graph, Var, building, substitute
+from tracejit.ir import Atom, Builder, Eqn, Graph, Kind, Var, building, substitute
 from tracejit.ops import Value, zeros_of
 
 
@@ -44,6 +44,8 @@ def _tangent(builder: Builder, eqn: Eqn, tangents: dict[Var, Value]) -> Value | 
         raise no_rule(eqn, "forward")
     primals = [Value(builder, substitute(builder.replaced, a)) for a in eqn.inputs]
     out = Value(builder, substitute(builder.replaced, eqn.out))
+    if eqn.primitive.kind is Kind.CONTROL:
+        return eqn.primitive.jvp(jvp_graph, primals, moving, out, **eqn.params)
     return eqn.primitive.jvp(primals, moving, out, **eqn.params)
 
 

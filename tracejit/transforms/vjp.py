@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from tracejit.ir import Builder, Const, Eqn, Graph, Var, building, substitute
+from tracejit.ir import (
+    Builder,
+    Const,
+    Eqn,
+    Graph,
+    Var,
+    active_vars,
+    building,
+    computation_key,
+    substitute,
+)
 from tracejit.ops import Value, zeros_of
 from tracejit.transforms.jvp import no_rule
 
@@ -20,7 +31,8 @@ def vjp_graph(graph: Graph, wrt: Sequence[int], seeds: Sequence[bool | Const] | 
         seeds = [a.type.is_float for a in graph.outputs]
     builder = Builder(f"vjp_{graph.name}")
     builder.inputs = list(graph.inputs)
-    active = _active_vars(graph, {graph.inputs[k] for k in wrt})
+    active = active_vars(graph, {graph.inputs[k] for k in wrt})
+    together = _together(graph)
     for eqn in graph.eqns:
         builder.replay(eqn)
     builder.source = None
@@ -31,32 +43,45 @@ def vjp_graph(graph: Graph, wrt: Sequence[int], seeds: Sequence[bool | Const] | 
             if ct and isinstance(atom, Var) and atom in active:
                 _accumulate(cts, atom, Value(builder, ct))
         for eqn in reversed(graph.eqns):
-            if eqn.outputs[0] in cts:
+            eqns = [e for e in together.get(eqn.outputs[0], (eqn,)) if e.outputs[0] in cts]
+            if eqns:
                 builder.source = eqn.source.derivative() if eqn.source else None
-                _pull(builder, eqn, active, cts)
+                _pull(builder, eqns, active, cts)
         builder.source = None
         results = [cts[v] if v in cts else zeros_of(v.type) for v in (graph.inputs[k] for k in wrt)]
     outputs = [substitute(builder.replaced, a) for a in graph.outputs] + [r.atom for r in results]
     return builder.finish(outputs)
 
 
-def _active_vars(graph: Graph, wrt: set[Var]) -> set[Var]:
-    """The float variables through which a derivative can flow from `wrt`."""
-    active = set(wrt)
+def _together(graph: Graph) -> dict[Var, list[Eqn]]:
+    """Under the first result of a computation with several the equations of all, none under the others.
+
+    Walking back, the first is met last: by then all that reads one of the results has been pulled through.
+    """
+    found: dict[Var, list[Eqn]] = {}
+    known: dict[Any, list[Eqn]] = {}
     for eqn in graph.eqns:
-        if eqn.out.type.is_float and any(isinstance(a, Var) and a in active for a in eqn.inputs):
-            active.add(eqn.out)
-    return active
+        key = computation_key(eqn)
+        if key is not None:
+            found[eqn.out] = [] if key in known else known.setdefault(key, [])
+            known[key].append(eqn)
+    return found
 
 
-def _pull(builder: Builder, eqn: Eqn, active: set[Var], cts: dict[Var, Value]) -> None:
-    ct = cts.pop(eqn.out)
+def _pull(builder: Builder, eqns: Sequence[Eqn], active: set[Var], cts: dict[Var, Value]) -> None:
+    """Through one equation, or through all results of one computation that have a cotangent."""
+    eqn = eqns[0]
     needed = [isinstance(a, Var) and a in active for a in eqn.inputs]
-    if eqn.primitive.vjp is None:
+    rule, number = eqn.primitive.vjp, eqn.primitive.results
+    if rule is None:
         raise no_rule(eqn, "reverse")
     primals = [Value(builder, substitute(builder.replaced, a)) for a in eqn.inputs]
-    out = Value(builder, substitute(builder.replaced, eqn.out))
-    pulled = eqn.primitive.vjp(ct, primals, out, needed, **eqn.params)
+    if number is not None:
+        found = {e.params[number]: cts.pop(e.out) for e in eqns}
+        pulled = rule(vjp_graph, found, primals, needed, **eqn.params)
+    else:
+        out = Value(builder, substitute(builder.replaced, eqn.out))
+        pulled = rule(cts.pop(eqn.out), primals, out, needed, **eqn.params)
     for atom, contribution in zip(eqn.inputs, pulled, strict=True):
         if contribution is not None and isinstance(atom, Var) and atom in active:
             _accumulate(cts, atom, contribution)

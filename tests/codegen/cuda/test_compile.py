@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tracejit as tj
 from tests.codegen.cuda.emulated import device_program, printed, traced
 from tests.codegen.cuda.test_launches import layer_norm, logistic, softmax_loss
 from tracejit.codegen.cuda.launches import Launch
@@ -55,6 +56,16 @@ def index(_: str) -> Any:
 def tutorial(w: Any, b: Any, x: Any, y: Any) -> Any:
     z = x @ w + b
     return np.mean(np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z))))
+
+
+def through_time(q: Any, p: Any, pushes: Any) -> Any:
+    def step(state: Any, push: Any) -> Any:
+        q, p = state
+        p = p - q * push
+        return (q + p, p), q * p
+
+    (q, p), path = tj.scan(step, (q, p), pushes)
+    return np.sum(q * p) + np.sum(path[-1])
 
 
 def five_points(u: Any) -> Any:
@@ -114,6 +125,7 @@ SKELETONS: dict[str, Skeleton] = {
     ),
     "reductions": plain(reductions, X, dtypes=(*FLOATS, "i4", "?")),
     "cut": Skeleton(weights, (X,)),
+    "time": Skeleton(through_time, (X, X, of(40, 5000))),
     "one block": Skeleton(softmax_loss, (of(3, 100), of(3, 100)), small=2048),
 }
 CASES = [(name, dtype) for name, s in SKELETONS.items() for dtype in s.dtypes]

@@ -14,6 +14,7 @@ from tests.golden_programs import (
     chain,
     five_points,
     logistic_regression,
+    oscillators,
     softmax_cross_entropy,
     tutorial,
 )
@@ -37,6 +38,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "tutorial": (step, (np.ones((2, 2)), np.ones(2))),
     "logistic_regression": (logistic_regression, (np.ones(300), np.ones((50, 300)), np.ones(50))),
     "stencil": (five_points, (np.ones((50, 60)),)),
+    "oscillators": (oscillators, (np.ones(3000),) * 3),
 }
 
 

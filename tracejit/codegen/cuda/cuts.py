@@ -21,6 +21,7 @@ from tracejit.codegen.loops import (
     Loop,
     Reset,
     Scalar,
+    SetRegister,
     Stage,
     Statement,
     Store,
@@ -36,6 +37,10 @@ def cut(kernel: Kernel) -> list[Kernel]:
     """
     loops = [s for s in kernel.body if isinstance(s, Loop)]
     if len(loops) < 2 or any(isinstance(s, Stage) for s in walk(kernel.body)):
+        return [kernel]
+    if any(
+        isinstance(s, SetRegister) for s in kernel.body
+    ):  # what one loop leaves in a register another may read
         return [kernel]
     parts = _parts(kernel.body, loops)
     if parts is None:

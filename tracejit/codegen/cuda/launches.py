@@ -21,6 +21,7 @@ from tracejit.codegen.cuda.nests import (
     SHORT,
     UNROLLED,
     fits_registers,
+    has_time,
     is_perfect,
     perfect_nest,
     scatters,
@@ -273,7 +274,7 @@ def grid_of(ranged: Ranged, lanes: int, registers: Sequence[Buffer], shared: Seq
     loop = ranged_loop(ranged.part.body)
     if lanes == 0:
         count = math.prod(n for _, n in perfect_nest(loop)[0])
-        per_block = BLOCK * (UNROLLED if not ranged.private else 1)
+        per_block = BLOCK * (1 if ranged.private or has_time(loop.body) else UNROLLED)
     else:
         count, per_block = ranged.extent, BLOCK // lanes
     blocks = min(-(-count // per_block), MOST_BLOCKS if not ranged.private else BLOCKS_WITH_COPIES)

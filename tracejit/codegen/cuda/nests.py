@@ -43,7 +43,9 @@ def inner_loops(loop: Loop) -> list[Loop]:
 
 def is_divisible(s: Loop) -> bool:
     """Can threads run the iterations in any order? Each must write, or add to, elements of its own."""
-    return all(_has_axis(x.index, s.axis) for x in walk(s.body) if isinstance(x, (Store, Combine)))
+    return not s.serial and all(
+        _has_axis(x.index, s.axis) for x in walk(s.body) if isinstance(x, (Store, Combine))
+    )
 
 
 def _has_axis(index: Sequence[Index], axis: int) -> bool:
@@ -51,10 +53,10 @@ def _has_axis(index: Sequence[Index], axis: int) -> bool:
 
 
 def perfect_nest(s: Loop) -> tuple[Axes, list[Statement]]:
-    """The axes and extents of the loops, and all that is computed for an element."""
+    """The axes and extents of the loops, and all that is computed for an element, through time as well."""
     axes, body = [(s.axis, s.extent)], list(s.body)
-    while len(inner := [x for x in body if isinstance(x, Loop)]) == 1:
-        outside = [x for x in body if not isinstance(x, Loop)]
+    while len(inner := _parallel(body)) == 1:
+        outside = [x for x in body if x is not inner[0]]
         axes.append((inner[0].axis, inner[0].extent))
         body = [*outside, *inner[0].body]
     return axes, body
@@ -65,15 +67,28 @@ def is_perfect(s: Loop, added_to: Iterable[Buffer] = ()) -> bool:
 
     added_to: arrays that it may add to
     """
+    if s.serial:
+        return False
     body: Sequence[Statement] = s.body
-    while inner := [x for x in body if isinstance(x, Loop)]:
-        if len(inner) > 1 or not all(isinstance(x, (Loop, Compute, Load, CheckIndex)) for x in body):
+    while inner := _parallel(body):
+        if len(inner) > 1 or not all(
+            x is inner[0] or isinstance(x, (Compute, Load, CheckIndex)) for x in body
+        ):
             return False
         body = inner[0].body
     allowed = set(added_to)
     return not any(
         isinstance(x, (Reset, Fill)) or (isinstance(x, Combine) and x.buffer not in allowed) for x in body
     )
+
+
+def _parallel(body: Iterable[Statement]) -> list[Loop]:
+    return [x for x in body if isinstance(x, Loop) and not x.serial]
+
+
+def has_time(body: Sequence[Statement]) -> bool:
+    """Is there a loop in it whose iterations need one another?"""
+    return any(isinstance(x, Loop) and x.serial for x in walk(body))
 
 
 def scatters(s: Loop) -> bool:
@@ -153,7 +168,7 @@ def axes_needed(body: Sequence[Statement], nest: Axes, strided: Layouts) -> set[
     """Axes whose counters appear other than in the number of the element."""
     axes, extents = tuple(a for a, _ in nest), tuple(n for _, n in nest)
     found: set[int] = set()
-    for x in body:
+    for x in walk(body):
         if isinstance(x, (Load, Store, Combine)):
             if isinstance(x, Load):
                 found.update(a for g in x.guards for a in g.index.axes)

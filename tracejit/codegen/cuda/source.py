@@ -17,6 +17,7 @@ from tracejit.codegen.cuda.nests import (
     UNROLLED,
     Axes,
     axes_needed,
+    has_time,
     in_order,
     inner_loops,
     is_divisible,
@@ -166,8 +167,10 @@ class LaunchPrinter(TeamPrinter):
     # --- loops ----------------------------------------------------------------------------------------------
 
     def loop(self, s: Loop) -> None:
-        if s.ranged and self.lanes == 0:
-            (self.scattered if scatters(s) else self.elements)(s)
+        if s.serial:
+            self.serial(s)
+        elif s.ranged and self.lanes == 0:
+            (self.scattered if scatters(s) else self.timed if has_time(s.body) else self.elements)(s)
         elif s.ranged:
             self.rows(s)
         elif s.axis in self.unrolled:
@@ -284,6 +287,19 @@ class LaunchPrinter(TeamPrinter):
         self.depth += 1
         self.side_by_side(axes, body, ["e"])
         self.put(0, f"e += {BLOCK}")
+        self.depth -= 1
+
+    def timed(self, s: Loop) -> None:
+        """Each thread takes elements, one after the other, each through all of its time."""
+        axes, body = perfect_nest(s)
+        count = self.symbols.size(math.prod(n for _, n in axes))
+        self.put(0, f"for e in range(block * {BLOCK} + thread, {count}, {BLOCK} * cuda.gridDim.x):")
+        self.depth += 1
+        outer = dict(self.names)
+        self.axis_names.update(self.positions(axes, body, "e"))
+        self.flat = (tuple(a for a, _ in axes), tuple(n for _, n in axes), "e")
+        self.block(body)
+        self.names, self.flat = outer, None
         self.depth -= 1
 
     def side_by_side(self, axes: Axes, body: Sequence[Statement], names: list[str]) -> None:

@@ -88,7 +88,9 @@ class StatementPrinter(KernelPrinter):
         self.formula = s.source
         text = self.expression(s.scalar)
         self.formula = None
-        if text.isidentifier() and text not in ("True", "False"):
+        if s.scalar.op == "register":  # its name stands for another value later
+            self.put(0, f"{self.define(s.scalar)} = {text}", s.source)
+        elif text.isidentifier() and text not in ("True", "False"):
             self.names[s.scalar] = text  # the last line of a formula, or another scalar's name
         else:
             self.put(0, f"{self.define(s.scalar)} = {text}", s.source)
@@ -207,6 +209,8 @@ class StatementPrinter(KernelPrinter):
             return f"{type_name(scalar.dtype)}({self.index(args[0])})"
         if op == "guard":
             return self.conditions(args)
+        if op == "register":
+            return self.names[args[0]]
         given = [Text(self.value(a), a.dtype) for a in args]
         if op == "cast":
             return cast(self.code, given[0], scalar.dtype).text

@@ -17,7 +17,7 @@ from tracejit.codegen.llvm.code import BOOL, I64, Code, Reg, literal
 from tracejit.codegen.llvm.memory import Memory, Place
 from tracejit.codegen.llvm.module import Module
 from tracejit.codegen.llvm.ranges import Ranges
-from tracejit.codegen.llvm.reductions import Variable, combined, predicate, reduced
+from tracejit.codegen.llvm.reductions import Held, Variable, combined, predicate, reduced
 from tracejit.codegen.llvm.rows import Finished, RowBlock
 from tracejit.codegen.llvm.vectors import Vectors, plan_vectors
 from tracejit.codegen.loops import (
@@ -32,8 +32,10 @@ from tracejit.codegen.loops import (
     Layouts,
     Load,
     Loop,
+    Register,
     Reset,
     Scalar,
+    SetRegister,
     Stage,
     Store,
     neutral,
@@ -75,6 +77,7 @@ class KernelPrinter(NestPrinter[Reg]):
         self.count: Reg | None = None  # of the lanes that the mask lets through
         self.repeats = False  # lanes outside of the mask do again what others have done
         self.variables: dict[Accumulator, Variable | Finished] = {}
+        self.held: dict[Register, Held] = {}
         self.outside = 0  # the region around the innermost vector loop
         self.partials: dict[tuple[Buffer, str], tuple[Place, Variable]] = {}
         self.ranges = Ranges(self)
@@ -155,6 +158,8 @@ class KernelPrinter(NestPrinter[Reg]):
             return formulas.cast(self.code, self.index(args[0]), scalar.dtype)
         if op == "guard":
             return self.conditions(self.undecided(args)) or literal(True, BOOL)
+        if op == "register":
+            return self.held[args[0]].get(self.code)
         values = [self.value(a) for a in args]
         if op == "cast":
             return formulas.cast(self.code, values[0], scalar.dtype)
@@ -231,6 +236,12 @@ class KernelPrinter(NestPrinter[Reg]):
         self.variables[s.accumulator] = variable = Variable(self, s.accumulator, lanes, across)
         variable.reset(self.code)
         self.forget(s.accumulator)
+
+    def set_register(self, s: SetRegister) -> None:
+        held = self.held.get(s.register)
+        if held is None or held.lanes != self.lanes:
+            held = self.held[s.register] = Held(self.code, s.register.dtype, self.lanes)
+        held.set(self.code, self.value(s.value))
 
     def forget(self, accumulator: Accumulator) -> None:
         """The result is no longer what it was."""

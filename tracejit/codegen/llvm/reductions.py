@@ -157,6 +157,23 @@ class Variable:
         return reduced(code, self.reducer, value, literal(neutral(self.reducer, self.dtype), self.dtype))
 
 
+class Held:
+    """What a serial loop carries, in memory as a variable: a number, or one in each lane."""
+
+    def __init__(self, code: Code, dtype: np.dtype[Any], lanes: int) -> None:
+        self.type = code.splat(literal(0, dtype), lanes)
+        self.lanes = lanes
+        self.address = code.alloca(self.type.type)
+
+    def get(self, code: Code) -> Reg:
+        return code.effect(
+            f"load {self.type.type}, ptr {self.address}, align 64", self.type.dtype, self.lanes
+        )
+
+    def set(self, code: Code, value: Reg) -> None:
+        code.put(f"store {self.type.type} {code.splat(value, self.lanes).text}, ptr {self.address}, align 64")
+
+
 def reduced_ordered(code: Code, reducer: str, value: Reg) -> Reg:
     """The largest or least of lanes that hold no nan, by halves."""
     order = "ogt" if reducer == "max" else "olt"

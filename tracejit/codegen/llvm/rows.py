@@ -19,6 +19,7 @@ from tracejit.codegen.loops import (
     CheckIndex,
     Combine,
     Loop,
+    Register,
     Reset,
     Scalar,
     Statement,
@@ -81,7 +82,7 @@ class Row:
 
     number: Reg
     axes: dict[int, Reg]
-    names: dict[Scalar | Accumulator, Reg]
+    names: dict[Scalar | Accumulator | Register, Reg]
     variables: dict[Accumulator, Variable | Finished]
 
 
@@ -172,7 +173,7 @@ class RowBlock:
         self,
         number: Reg,
         axes: Mapping[int, Reg],
-        names: Mapping[Scalar | Accumulator, Reg],
+        names: Mapping[Scalar | Accumulator | Register, Reg],
         variables: Mapping[Accumulator, Variable | Finished],
         given: Mapping[Scalar, Lanes],
     ) -> Row:

@@ -184,6 +184,8 @@ class Planner:
 
     def is_legal(self, loop: Loop, depth: int) -> bool:
         """May the iterations of a loop run side by side in lanes?"""
+        if loop.serial:
+            return False
         resets = {s.accumulator for s in walk(loop.body) if isinstance(s, Reset)}
         own = self.own_scratch(loop)
         for statement in walk(loop.body):
@@ -200,6 +202,8 @@ class Planner:
         """May the loop run in blocks of rows? A scratch row holds one row only."""
         inside = list(walk(loop.body))
         if any(isinstance(s, (Load, Store)) and s.buffer in self.scratch for s in inside):
+            return False
+        if loop.serial or any(isinstance(s, Loop) and s.serial for s in inside):
             return False
         resets = {s.accumulator for s in inside if isinstance(s, Reset)}
         fed = {s.accumulator for s in inside if isinstance(s, Accumulate)}
