@@ -63,10 +63,11 @@ ROWS: dict[str, Row] = {
         "vector: argument x is a complex, which is not supported\n  hint: split it into real and imaginary "
         "parts",
     ),
-    "a float16 array": Row(
+    "an array of long doubles": Row(
         tj.DTypeError,
-        lambda: tj.jit(vector)(np.ones(2, "f2")),
-        "vector: argument x has dtype float16, which is not supported\n  hint: use float32 or float64",
+        lambda: tj.jit(vector)(np.ones(2, "g")),
+        f"vector: argument x has dtype {np.dtype('g')}, which is not supported\n"
+        "  hint: use float32 or float64",
     ),
     "a masked array": Row(
         tj.DTypeError,

@@ -9,6 +9,7 @@ import numpy as np
 
 from tracejit.api import jvp, vjp
 from tracejit.errors import ArgumentError
+from tracejit.ir import is_floating
 from tracejit.pytree import TreeDef, flatten
 
 MODES = ("fwd", "rev")
@@ -165,7 +166,7 @@ def _dtype(x: Any) -> np.dtype[Any]:
 
 
 def _is_float(x: Any) -> bool:
-    return _dtype(x).kind == "f"
+    return is_floating(_dtype(x))
 
 
 def _float_leaves(tree: Any) -> list[Any]:

@@ -16,7 +16,7 @@ from tracejit.api import stop_gradient
 from tracejit.errors import ArgumentError, ShapeError
 from tracejit.frontend import Tracer
 from tracejit.frontend.dispatch import apply
-from tracejit.ir import calling
+from tracejit.ir import calling, is_floating
 from tracejit.ops import special
 
 __all__ = [
@@ -262,7 +262,7 @@ def cross_entropy(logits: Any, targets: Any, axis: int = -1, reduction: str = "m
     """
     targets = targets if isinstance(targets, Tracer) else np.asarray(targets)
     log_p = log_softmax(logits, axis)
-    if targets.dtype.kind == "f":
+    if is_floating(targets.dtype):
         return _reduced(-np.sum(targets * log_p, axis=axis), reduction)
     if targets.dtype.kind not in "iu":
         raise ArgumentError(
@@ -320,7 +320,7 @@ def _reduced(losses: Any, reduction: str) -> Any:
 
 def _floats(x: Any) -> Any:
     x = np.asarray(x)
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
+    return x if is_floating(x.dtype) else x.astype(np.float64)
 
 
 def _finite_max(x: Any, axis: int | Sequence[int] | None) -> Any:

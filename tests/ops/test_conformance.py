@@ -41,7 +41,7 @@ def assert_same(got: Any, expected: Any) -> None:
     """Equal in shape and dtype, and in value up to rounding."""
     assert got.shape == expected.shape
     assert got.dtype == expected.dtype
-    tolerance = {4: 2e-5, 8: 1e-9}[got.dtype.itemsize] if got.dtype.kind == "f" else 0
+    tolerance = {2: 1e-3, 4: 2e-5, 8: 1e-9}[got.dtype.itemsize] if got.dtype.kind == "f" else 0
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 

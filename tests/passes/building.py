@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tracejit.ir import DTYPES, ArrayType, Builder, Graph, building, format_graph, verify
+from tracejit.ir import ArrayType, Builder, Graph, building, dtype_named, format_graph, verify
 from tracejit.ops import Value
 from tracejit.passes.rewriting import drop_dead
 
@@ -13,7 +13,7 @@ from tracejit.passes.rewriting import drop_dead
 def read_type(text: str) -> ArrayType:
     """`f64[3,4]` as a type."""
     name, _, sizes = text.rstrip("]").partition("[")
-    return ArrayType(tuple(int(n) for n in sizes.split(",") if n), DTYPES[name])
+    return ArrayType(tuple(int(n) for n in sizes.split(",") if n), dtype_named(name))
 
 
 def build(function: Callable[..., Any], *types: str) -> Graph:

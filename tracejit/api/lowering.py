@@ -9,7 +9,7 @@ from typing import Any
 from tracejit.api.signature import Call
 from tracejit.errors import ArgumentError, DTypeError, ShapeError
 from tracejit.frontend import Trace, argument_of, trace
-from tracejit.ir import Atom, Graph, Var, constant
+from tracejit.ir import Atom, Graph, Var, constant, is_floating
 from tracejit.pytree import TreeDef
 from tracejit.transforms import vjp_graph
 
@@ -144,7 +144,7 @@ def check_differentiable(call: Call, wrt: Sequence[int], what: str) -> None:
     """Raise for the first of the leaves `wrt` that is not a float."""
     for k in wrt:
         dtype = argument_of(call.leaves[k]).type.dtype
-        if dtype.kind != "f":
+        if not is_floating(dtype):
             raise DTypeError(
                 f"{what}: argument {call.leaf_names()[k]} has dtype {dtype}, and only float arguments have "
                 "gradients",

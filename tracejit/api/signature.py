@@ -13,7 +13,7 @@ import numpy as np
 from tracejit.errors import ArgumentError, DTypeError, TracejitError, TracerError
 from tracejit.frontend import Tracer
 from tracejit.frontend.dispatch import value_of
-from tracejit.ir import check_dtype
+from tracejit.ir import check_dtype, is_half
 from tracejit.pytree import TreeDef, flatten
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Leaves of these types enter the key as their type alone, arrays as dtype and shape.
 SCALAR_TYPES: frozenset[type] = frozenset(
-    {float, int, bool, np.bool_, *(np.dtype(code).type for code in "bBhHiIlLqQfd")}
+    {float, int, bool, np.bool_, *(np.dtype(code).type for code in "bBhHiIlLqQefd")}
 )
 
 _ndarray = np.ndarray
@@ -34,7 +34,7 @@ def describe_leaves(leaves: list[Any], key: list[Any]) -> bool:
         if cls is _ndarray:
             key.append(x.dtype)
             key.append(x.shape)
-        elif cls in SCALAR_TYPES:
+        elif cls in SCALAR_TYPES or (issubclass(cls, np.generic) and is_half(x.dtype)):
             key.append(cls)
         else:
             return False

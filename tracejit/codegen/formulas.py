@@ -16,6 +16,7 @@ import numpy as np
 BOOL = np.dtype(np.bool_)
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 I32, I64, U64 = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.uint64)
+U16, U32 = np.dtype(np.uint16), np.dtype(np.uint32)
 
 
 class Operand(Protocol):
@@ -403,6 +404,64 @@ def _ldexp(code: Instructions, x: Any, exponent: Any) -> Any:
     return code.libm("ldexp", x, code.convert("trunc", exponent, I32))
 
 
+# Floats of two bytes ----------------------------------------------------------------------------------------
+
+
+def _read_f16(code: Instructions, x: Any) -> Any:
+    """The bits of a float16 as a float32: exponent and fraction in place, the bias changed by a product."""
+    bits = BitsValue(code, code.convert("zext", x, U32))
+    size = (bits & 0x7FFF) << 13
+    number = (size.real() * 2.0**112).bits()  # exact for subnormals too
+    is_special = code.compare("uge", size.x, code.constant(0x0F800000, U32))
+    number = BitsValue(code, code.select(is_special, (size | 0x7F800000).x, number.x))
+    return (number | ((bits & 0x8000) << 16)).real().x
+
+
+def _write_f16(code: Instructions, x: Any) -> Any:
+    """A float32 rounded to float16, half to even; too large is infinite, and a nan stays one."""
+    bits = Value(code, x).bits()
+    size = bits & 0x7FFFFFFF
+    # The lowest bits of a subnormal are what a sum with 0.5 leaves of it, rounded.
+    small = (size.real() + 0.5).bits() - 0x3F000000
+    normal = (size + 0xC8000FFF + ((size >> 13) & 1)) >> 13
+    is_small = code.compare("ult", size.x, code.constant(0x38800000, U32))
+    found = code.select(is_small, small.x, normal.x)
+    is_large = code.compare("uge", size.x, code.constant(0x47800000, U32))
+    is_nan = code.compare("ugt", size.x, code.constant(0x7F800000, U32))
+    special = code.select(is_nan, code.constant(0x7E00, U32), code.constant(0x7C00, U32))
+    found = BitsValue(code, code.select(is_large, special, found))
+    return code.convert("trunc", (found | ((bits >> 16) & 0x8000)).x, U16)
+
+
+def _read_bf16(code: Instructions, x: Any) -> Any:
+    """The bits of a bfloat16 as a float32, whose upper half they are."""
+    return (BitsValue(code, code.convert("zext", x, U32)) << 16).real().x
+
+
+def _write_bf16(code: Instructions, x: Any) -> Any:
+    """A float32 rounded to bfloat16, half to even; a nan stays one."""
+    value = Value(code, x)
+    bits = value.bits()
+    rounded = bits + 0x7FFF + ((bits >> 16) & 1)
+    found = BitsValue(code, code.select(value.compare("!=", value), (bits | 0x400000).x, rounded.x))
+    return code.convert("trunc", (found >> 16).x, U16)
+
+
+def _odd_f32(code: Instructions, x: Any) -> Any:
+    """A float64 cut to float32, its last bit set where that loses anything: to be rounded once more, rightly.
+
+    Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", IEEE TC 57(4), 2008.
+    """
+    exact = Value(code, x)
+    near = exact.narrowed()
+    back = near.widened()
+    zero, one = code.constant(0, U32), code.constant(1, U32)
+    above = code.select(back.absolute().compare(">", exact.absolute()), one, zero)
+    is_lost = code.select(back.compare("!=", exact), one, zero)
+    bits = near.bits() - BitsValue(code, above)
+    return (bits | BitsValue(code, is_lost)).real().x
+
+
 EXPRESSIONS: Mapping[str, Emit] = MappingProxyType(
     {
         "sum_step": _by_kind("fadd", "add", "or"),
@@ -433,6 +492,11 @@ EXPRESSIONS: Mapping[str, Emit] = MappingProxyType(
         "heaviside": _formula(_heaviside),
         "spacing": _formula(_spacing),
         "ldexp": _ldexp,
+        "read_f16": _read_f16,
+        "read_bf16": _read_bf16,
+        "write_f16": _write_f16,
+        "write_bf16": _write_bf16,
+        "odd_f32": _odd_f32,
     }
 )
 

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import IndexOutOfBoundsError
-from tracejit.ir import Source, Var
+from tracejit.ir import Source, Var, is_half
 from tracejit.schedule.index import Guard, Index
 
 _serial = itertools.count()
+_BITS = np.dtype(np.uint16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,11 @@ class Buffer:
     dtype: np.dtype[Any]
     name: str = ""
     rows_of: Var | None = None
+
+
+def held_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What a kernel holds of an array's elements: of float16 and bfloat16 their 16 bits."""
+    return _BITS if is_half(dtype) else dtype
 
 
 def nbytes(buffer: Buffer) -> int:

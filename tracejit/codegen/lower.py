@@ -29,6 +29,7 @@ from tracejit.codegen.loops import (
     Scalar,
     Statement,
     Store,
+    held_dtype,
     remove_dead,
     walk,
 )
@@ -174,7 +175,7 @@ class Lowering:
         if accumulator is None or self.result_paths[eqn.out] != prefix:
             return
         raw = Scalar("acc", (accumulator,), accumulator.result_dtype, len(prefix))
-        self.finish(eqn, self.language.cast(self.language.wrap(raw), eqn.out.type.dtype).scalar)
+        self.finish(eqn, self.language.cast(self.language.wrap(raw), held_dtype(eqn.out.type.dtype)).scalar)
 
     # --- equations ------------------------------------------------------------------------------------
 
@@ -197,7 +198,7 @@ class Lowering:
         operands = [self.language.wrap(self.read(a, index)) for a in eqn.inputs]
         assert eqn.primitive.body is not None
         result = eqn.primitive.body(self.language, *operands, **eqn.params)
-        return self.language.cast(result, eqn.out.type.dtype).scalar
+        return self.language.cast(result, held_dtype(eqn.out.type.dtype)).scalar
 
     def finish(self, eqn: Eqn, scalar: Scalar) -> None:
         """The value of `eqn` is known in the innermost block; store it where others need it."""
@@ -283,7 +284,7 @@ class Lowering:
             value = None if is_nowhere else self.read(eqn.inputs[0], full_index(axes))
             self.combine(eqn, index, "sum", value)
         elif is_nowhere:
-            self.finish(eqn, self.zero(eqn.out.type.dtype))
+            self.finish(eqn, self.zero(held_dtype(eqn.out.type.dtype)))
         else:
             self.finish(eqn, self.read(eqn.inputs[0], index))
 
@@ -309,7 +310,10 @@ class Lowering:
     def read(self, atom: Atom, index: tuple[Index, ...], guards: tuple[Guard, ...] = ()) -> Scalar:
         """The element of `atom` at `index`; zero where a guard fails."""
         if isinstance(atom, Const):
-            scalar = self.emit("const", (atom.value,), atom.type.dtype)
+            value, dtype = atom.value, held_dtype(atom.type.dtype)
+            if dtype is not atom.type.dtype:
+                value = np.asarray(value).astype(atom.type.dtype).view(dtype)[()]
+            scalar = self.emit("const", (value,), dtype)
             return self.zero_outside(scalar, guards)
         eqn = self.definitions.get(atom)
         if is_virtual(eqn):
@@ -412,7 +416,7 @@ class Lowering:
         path = self.result_paths[var][1:]
         index = tuple(Index.factor(AxisRef(a)) for a in path)
         if var not in self.scratch:
-            buffer = Buffer(None, tuple(self.extents[a] for a in path), var.type.dtype)
+            buffer = Buffer(None, tuple(self.extents[a] for a in path), held_dtype(var.type.dtype))
             self.scratch[var] = buffer
             self.kernel.scratch.append(buffer)
             self.kernel.buffers.append(buffer)
@@ -501,7 +505,7 @@ class Lowering:
     def buffer(self, atom: Atom, written: bool = False) -> Buffer:
         assert isinstance(atom, Var)
         if atom not in self.buffers:
-            self.buffers[atom] = Buffer(atom, atom.type.shape, atom.type.dtype)
+            self.buffers[atom] = Buffer(atom, atom.type.shape, held_dtype(atom.type.dtype))
         buffer = self.buffers[atom]
         if buffer not in self.touched:
             self.touched.add(buffer)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tracejit.codegen.in_place import share_places
-from tracejit.codegen.loops import Buffer, Kernel, Load, nbytes, walk
+from tracejit.codegen.loops import Buffer, Kernel, Load, held_dtype, nbytes, walk
 from tracejit.codegen.lower import Lowering
 from tracejit.codegen.memory_plan import plan_memory
 from tracejit.codegen.products import MatrixProduct, Storage, as_matrix_product
@@ -255,7 +255,9 @@ def _touched(
 
 def _library_buffers(eqn: Eqn, definitions: dict[Var, Eqn], buffers: dict[Var, Buffer]) -> list[Buffer]:
     below = [r.base for a in eqn.inputs for r in reaches(a, definitions) if isinstance(r.base, Var)]
-    return [buffers.setdefault(v, Buffer(v, v.type.shape, v.type.dtype)) for v in [*below, eqn.out]]
+    return [
+        buffers.setdefault(v, Buffer(v, v.type.shape, held_dtype(v.type.dtype))) for v in [*below, eqn.out]
+    ]
 
 
 def _name_buffers(

@@ -29,7 +29,7 @@ Scalar = Any  # a NumPy or Python scalar; the functions below dispatch on it at 
 
 _FLOATS: Any = (float, np.floating)
 
-Result = Literal["float", "common", "bool", "first"]
+Result = Literal["float", "common", "bool", "first", "f32", "u16"]
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class ScalarFunction:
     """One name of the kernel language: how plain Python evaluates it and how the compiler makes it.
 
     `result` is the type rule: `float` (all arguments become one float type), `common` (all arguments become
-    their common type), `bool` (arguments become their common type, the result is a truth value) or `first`
-    (the first argument's type).
+    their common type), `bool` (arguments become their common type, the result is a truth value), `first`
+    (the first argument's type), or the name of a type that the result always has.
     """
 
     name: str
@@ -439,6 +439,42 @@ def _integer_functions() -> list[ScalarFunction]:
     ]
 
 
+def _halves() -> list[ScalarFunction]:
+    """Floats of two bytes as their bits; bfloat16 is the upper half of a float32."""
+    return [
+        ScalarFunction("read_f16", lambda x: np.float32(np.uint16(x).view(np.float16)), Expression(), "f32"),
+        ScalarFunction("read_bf16", _read_bf16, Expression(), "f32"),
+        ScalarFunction("write_f16", _write_f16, Expression(), "u16"),
+        ScalarFunction("write_bf16", _write_bf16, Expression(), "u16"),
+        ScalarFunction("odd_f32", _odd_f32, Expression(), "f32"),
+    ]
+
+
+def _read_bf16(x: Scalar) -> Scalar:
+    return np.uint32(int(x) << 16).view(np.float32)
+
+
+def _write_f16(x: Scalar) -> Scalar:
+    with np.errstate(all="ignore"):
+        return np.float32(x).astype(np.float16).view(np.uint16)
+
+
+def _write_bf16(x: Scalar) -> Scalar:
+    bits = int(np.float32(x).view(np.uint32))
+    rounded = bits | 0x400000 if x != x else bits + 0x7FFF + (bits >> 16 & 1)
+    return np.uint16(rounded >> 16)
+
+
+def _odd_f32(x: Scalar) -> Scalar:
+    x = np.float64(x)
+    with np.errstate(all="ignore"):
+        near = np.float32(x)
+    if near == x or x != x:
+        return near
+    bits = int(near.view(np.uint32)) - (abs(np.float64(near)) > abs(x))
+    return np.uint32(bits | 1).view(np.float32)
+
+
 def _casts_and_addresses() -> list[ScalarFunction]:
     casts = {short: _cast_integer(short) for short in INTEGER_DTYPES}
     casts |= {short: _cast_float(name) for short, name in FLOAT_DTYPES.items()}
@@ -460,6 +496,7 @@ SCALAR_FUNCTIONS: Mapping[str, ScalarFunction] = MappingProxyType(
             *_float_functions(),
             *_numeric_functions(),
             *_integer_functions(),
+            *_halves(),
             *_casts_and_addresses(),
         )
     }

@@ -30,7 +30,23 @@ from tracejit.ir.graph import (
 from tracejit.ir.primitive import Kind, Primitive, Routine
 from tracejit.ir.printing import Names, format_atom, format_eqn, format_graph, line_sources, name_vars
 from tracejit.ir.source import Call, Source, find_source
-from tracejit.ir.types import DTYPE_NAMES, DTYPES, ArrayType, check_dtype, type_of
+from tracejit.ir.types import (
+    DTYPE_NAMES,
+    DTYPES,
+    ArrayType,
+    bfloat16,
+    can_cast,
+    check_dtype,
+    computed_dtype,
+    dtype_name,
+    dtype_named,
+    float_info,
+    is_floating,
+    is_half,
+    resolve_as_float16,
+    result_type,
+    type_of,
+)
 from tracejit.ir.verify import verify
 
 __all__ = [
@@ -51,23 +67,33 @@ __all__ = [
     "Var",
     "active_vars",
     "atom_key",
+    "bfloat16",
     "building",
     "calling",
+    "can_cast",
     "check_dtype",
     "computation_key",
+    "computed_dtype",
     "constant",
     "current_builder",
+    "dtype_name",
+    "dtype_named",
     "eqn_key",
     "evaluate",
     "find_source",
+    "float_info",
     "format_atom",
     "format_eqn",
     "format_graph",
     "is_active",
+    "is_floating",
+    "is_half",
     "line_sources",
     "name_vars",
     "needed_vars",
     "open_builders",
+    "resolve_as_float16",
+    "result_type",
     "substitute",
     "type_of",
     "uses",

@@ -13,7 +13,7 @@ import numpy as np
 
 from tracejit.ir.primitive import Primitive
 from tracejit.ir.source import Source
-from tracejit.ir.types import ArrayType
+from tracejit.ir.types import ArrayType, is_half
 
 _serial = itertools.count()
 
@@ -28,7 +28,10 @@ class Var:
 
 @dataclass(frozen=True, eq=False)
 class Const:
-    """A rank-0 constant. Larger constants are inputs or broadcasts of these."""
+    """A rank-0 constant. Larger constants are inputs or broadcasts of these.
+
+    One of float16 or bfloat16 holds a float32, as arithmetic on them does: `x * 1e-8` is not `x * 0`.
+    """
 
     value: np.generic
     type: ArrayType
@@ -45,6 +48,9 @@ Atom = Var | Const
 def constant(value: Any, dtype: Any) -> Const:
     """A rank-0 constant of the given dtype."""
     dtype = np.dtype(dtype)
+    if is_half(dtype):
+        with np.errstate(all="ignore"):
+            return Const(np.float32(value), ArrayType((), dtype))
     scalar: Any = dtype.type
     if type(value) is scalar or (type(value) is float and scalar is np.float64):
         return Const(scalar(value), ArrayType((), dtype))

@@ -9,7 +9,7 @@ import numpy as np
 
 from tracejit.ir.graph import Atom, Const, Eqn, Graph, Var
 from tracejit.ir.source import Source
-from tracejit.ir.types import DTYPE_NAMES
+from tracejit.ir.types import dtype_name
 
 Names = dict[Var | Graph, str]
 
@@ -39,7 +39,7 @@ def subgraphs(graph: Graph) -> list[Graph]:
 def format_value(value: Any) -> str:
     """A parameter or a constant as Python source."""
     if isinstance(value, np.dtype):
-        return repr(DTYPE_NAMES.get(value, str(value)))
+        return repr(dtype_name(value) or str(value))
     if isinstance(value, np.generic):
         text = repr(value.item())
         return f"float({text!r})" if text in ("nan", "inf", "-inf") else text
@@ -51,7 +51,7 @@ def format_value(value: Any) -> str:
 
 def format_atom(atom: Atom, names: Names) -> str:
     if isinstance(atom, Const):
-        return f"const({format_value(atom.value)}, {DTYPE_NAMES[atom.type.dtype]!r})"
+        return f"const({format_value(atom.value)}, {dtype_name(atom.type.dtype)!r})"
     return names[atom]
 
 

@@ -9,6 +9,7 @@ from tracejit.ops import contraction as contraction
 from tracejit.ops import creation as creation
 from tracejit.ops import diagonal as diagonal
 from tracejit.ops import einsum as einsum
+from tracejit.ops import halves as halves
 from tracejit.ops import indexing as indexing
 from tracejit.ops import linalg as linalg
 from tracejit.ops import loop as loop

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import ShapeError, UnsupportedError
-from tracejit.ir import ArrayType, Const, Kind, check_dtype
+from tracejit.ir import ArrayType, Const, Kind, check_dtype, is_floating, result_type
 from tracejit.ops.core import broadcast, broadcast_p, convert, reshape_p
 from tracejit.ops.families import broadcast_values, elementwise, primitive, promote, resolve_ufunc
 from tracejit.ops.tables import implements
@@ -22,7 +22,7 @@ def is_bool(x: Any) -> bool:
 
 def is_float(x: Any) -> bool:
     """Is `x` (a value or a scalar of a body) a float?"""
-    return x.dtype.kind == "f"
+    return is_floating(x.dtype)
 
 
 def operand(ufunc: Any, x: Any) -> Value:
@@ -235,7 +235,7 @@ select = primitive(
 
 def common_dtype(values: Sequence[Value], what: str) -> np.dtype[Any]:
     """The dtype that NumPy promotes values to, Python numbers being weak."""
-    return check_dtype(np.result_type(*(v.weak(0) if v.weak else v.dtype for v in values)), what)
+    return check_dtype(result_type(*(v.weak(0) if v.weak else v.dtype for v in values), what=what), what)
 
 
 def choose(condition: Any, x: Any, y: Any, dtype: Any = None) -> Value:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import DTypeError, ShapeError, UnsupportedError
-from tracejit.ir import Const
+from tracejit.ir import Const, float_info
 from tracejit.ops.arithmetic import choose, common_dtype, full, is_bool, is_float
 from tracejit.ops.core import broadcast_to, convert
 from tracejit.ops.families import Operation, broadcast_values, elementwise
@@ -160,7 +160,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
     x = as_value(x, "nan_to_num: x")
     if not is_float(x):
         return Value(x.builder, x.atom)
-    limits = np.finfo(x.dtype)
+    limits = float_info(x.dtype)
     x = choose(isnan(x), nan, x, dtype=x.dtype)
     x = choose(x == np.inf, limits.max if posinf is None else posinf, x, dtype=x.dtype)
     return choose(x == -np.inf, limits.min if neginf is None else neginf, x, dtype=x.dtype)

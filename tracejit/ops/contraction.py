@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import ArgumentError, DTypeError, ShapeError
-from tracejit.ir import ArrayType, Kind, check_dtype
+from tracejit.ir import ArrayType, Kind, check_dtype, result_type
 from tracejit.ops.arithmetic import multiply
 from tracejit.ops.axes import normalize_axis, refuse_out, static_ints
 from tracejit.ops.core import broadcast, broadcast_to, convert, permute, reduce_sum, reshape, stored
@@ -167,7 +167,7 @@ def dot_general(
 def promote_pair(name: str, a: Any, b: Any) -> tuple[Value, Value]:
     """Both operands in their common dtype."""
     x, y = array(a, what=f"{name}: operand 0"), array(b, what=f"{name}: operand 1")
-    common = check_dtype(np.result_type(x.dtype, y.dtype), f"{name} of {x.type} and {y.type}")
+    common = check_dtype(result_type(x.dtype, y.dtype, what=name), f"{name} of {x.type} and {y.type}")
     return convert(x, common), convert(y, common)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import ShapeError
-from tracejit.ir import ArrayType, Const, Kind, Primitive
+from tracejit.ir import ArrayType, Const, Kind, Primitive, constant, is_half
 from tracejit.ops.tables import register
 from tracejit.ops.value import Value, emit
 
@@ -58,6 +58,8 @@ def convert(value: Value, dtype: Any) -> Value:
     if known is dtype or known == np.dtype(dtype):
         return value if value.weak is None else Value(value.builder, value.atom)
     dtype = np.dtype(dtype)
+    if value.weak is not None and is_half(dtype) and isinstance(value.atom, Const):
+        return Value(value.builder, constant(value.atom.value, dtype))  # a float32: see `Const`
     if value.weak is int and dtype.kind in "iu" and isinstance(value.atom, Const):
         bounds = np.iinfo(dtype)
         if not bounds.min <= int(value.atom.value) <= bounds.max:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import ArgumentError, ShapeError
-from tracejit.ir import check_dtype
+from tracejit.ir import check_dtype, result_type
 from tracejit.ops.axes import is_default, refuse, refuse_out
 from tracejit.ops.contraction import dot_product
 from tracejit.ops.core import convert, permute, reshape
@@ -214,6 +214,6 @@ def einsum(
     subscripts, arrays = _read_arguments(operands)
     values = [array(x, what=f"einsum: operand {k}") for k, x in enumerate(arrays)]
     labels, result = parse(subscripts, [v.ndim for v in values])
-    common = np.result_type(*(v.dtype for v in values)) if is_default(dtype) else np.dtype(dtype)
+    common = result_type(*(v.dtype for v in values), what="einsum") if is_default(dtype) else np.dtype(dtype)
     common = check_dtype(common, "einsum")
     return contract_terms([convert(v, common) for v in values], labels, result, optimize)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import DTypeError, ShapeError
-from tracejit.ir import ArrayType, Kind, Primitive, check_dtype
+from tracejit.ir import ArrayType, Kind, Primitive, check_dtype, resolve_as_float16
 from tracejit.ops.core import broadcast_to, convert
 from tracejit.ops.tables import NUMPY, register
 from tracejit.ops.value import Value, as_value, emit
@@ -99,7 +99,11 @@ def resolve_ufunc(name: str, ufunc: Any, *dtypes: Any) -> tuple[np.dtype[Any], .
     if all(isinstance(d, type) for d in dtypes):  # only Python numbers: they become NumPy's defaults
         dtypes = tuple(np.dtype(d) for d in dtypes)
     try:
-        resolved = ufunc.resolve_dtypes((*dtypes, *[None] * ufunc.nout))
+        resolved = resolve_as_float16(
+            dtypes, lambda given: ufunc.resolve_dtypes((*given, *[None] * ufunc.nout)), name
+        )
+    except DTypeError:
+        raise
     except TypeError:
         names = ", ".join(np.dtype(d).name for d in dtypes)
         raise DTypeError(

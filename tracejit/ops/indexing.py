@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import ArgumentError, IndexOutOfBoundsError, ShapeError, TracerError, UnsupportedError
-from tracejit.ir import Const
+from tracejit.ir import Const, can_cast
 from tracejit.ops import comparison
 from tracejit.ops.arithmetic import full, remainder, subtract
 from tracejit.ops.axes import is_default, normalize_axis, refuse_out, static_int
@@ -467,7 +467,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Value:
     for end, place in ((to_begin, 0), (to_end, 2)):
         if not is_default(end):
             value = ravel(array(end))
-            if not np.can_cast(value.dtype, x.dtype, "same_kind"):
+            if not can_cast(value.dtype, x.dtype, "same_kind"):
                 raise ArgumentError(
                     f"ediff1d: dtype of `{'to_end' if place else 'to_begin'}` must be compatible with input "
                     "`ary` under the `same_kind` rule."

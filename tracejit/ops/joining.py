@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import ArgumentError, ShapeError, UnsupportedError
-from tracejit.ir import ArrayType, Kind, check_dtype
+from tracejit.ir import ArrayType, Kind, can_cast, check_dtype, result_type
 from tracejit.ops import core
 from tracejit.ops.arithmetic import full, zeros_of
 from tracejit.ops.axes import is_default, normalize_axis, refuse_out, static_int, static_ints
@@ -122,9 +122,9 @@ def sequence(x: Any, name: str) -> list[Any]:
 def _common_dtype(name: str, values: Sequence[Value], dtype: Any, casting: str) -> list[Value]:
     weak = [v.weak or v.dtype for v in values]
     examples = [w(0) if isinstance(w, type) else w for w in weak]
-    target = check_dtype(np.result_type(*examples) if is_default(dtype) else np.dtype(dtype), name)
+    target = check_dtype(result_type(*examples, what=name) if is_default(dtype) else np.dtype(dtype), name)
     for v in values:
-        if not is_default(dtype) and not np.can_cast(v.dtype, target, casting):  # type: ignore[arg-type]
+        if not is_default(dtype) and not can_cast(v.dtype, target, casting):
             raise ArgumentError(f"{name}: cannot cast {v.dtype} to {target} with casting={casting!r}")
     return [core.convert(v, target) for v in values]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import ShapeError, UnsupportedError
+from tracejit.ir import result_type
 from tracejit.ops.arithmetic import absolute, add, choose, divide, is_float, multiply, subtract
 from tracejit.ops.axes import normalize_axes, normalize_axis, refuse_out, static_int
 from tracejit.ops.comparison import equal, not_equal
@@ -145,7 +146,7 @@ def multi_dot(arrays: Sequence[Any], *, out: Any = None) -> Value:
         raise ShapeError("multi_dot: two arrays or more are needed")
     if any(v.ndim != 2 for v in values[1:-1]) or any(v.ndim not in (1, 2) for v in values):
         raise ShapeError("multi_dot: every array must be a matrix, the first and the last may be vectors")
-    dtype = np.result_type(*(v.dtype for v in values))
+    dtype = result_type(*(v.dtype for v in values), what="multi_dot")
     values = [convert(v, dtype) for v in values]
     for left, right in itertools.pairwise(values):
         if left.shape[-1] != right.shape[0]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import ShapeError
-from tracejit.ir import ArrayType
+from tracejit.ir import ArrayType, result_type
 from tracejit.ops.arithmetic import choose, is_float, select, zeros_of
 from tracejit.ops.core import broadcast_to, convert, iota, permute
 from tracejit.ops.diagonal import lower_triangle
@@ -38,7 +38,7 @@ def square_matrices(name: str, x: Any) -> Value:
 
 def matching(name: str, a: Value, b: Value) -> tuple[Value, Value]:
     """Two arrays of matrices in one dtype with one shape in front of the last two axes."""
-    dtype = np.result_type(a.dtype, b.dtype)
+    dtype = result_type(a.dtype, b.dtype, what=name)
     try:
         shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-import numpy as np
-
 from tracejit.errors import InternalError
-from tracejit.ir import DTYPES, ArrayType, Atom, Eqn, Graph, Var, constant, verify
+from tracejit.ir import DTYPES, ArrayType, Atom, Eqn, Graph, Var, constant, dtype_named, verify
 from tracejit.ops.tables import PRIMITIVES
 
 
@@ -54,7 +52,7 @@ def _read_function(function: ast.FunctionDef) -> Graph:
 def _read_type(annotation: ast.expr | None) -> ArrayType:
     text = ast.literal_eval(annotation) if annotation is not None else ""
     name, _, sizes = text.rstrip("]").partition("[")
-    return ArrayType(tuple(int(n) for n in sizes.split(",") if n), DTYPES[name])
+    return ArrayType(tuple(int(n) for n in sizes.split(",") if n), dtype_named(name))
 
 
 def _read_eqn(line: ast.AnnAssign, names: dict[str, Var], bodies: dict[str, Graph]) -> Eqn:
@@ -84,4 +82,5 @@ def _read_value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call):
         return float(ast.literal_eval(node.args[0]))
     value = ast.literal_eval(node)
-    return np.dtype(DTYPES[value]) if isinstance(value, str) and value in DTYPES else value
+    is_dtype = isinstance(value, str) and (value in DTYPES or value == "bf16")
+    return dtype_named(value) if is_dtype else value

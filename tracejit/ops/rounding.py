@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import UnsupportedError
+from tracejit.ir import float_info
 from tracejit.ops.arithmetic import absolute, choose, full, is_float, operand, sign
 from tracejit.ops.comparison import isfinite, isinf
 from tracejit.ops.core import convert
@@ -92,7 +93,7 @@ def modf(x: Any) -> tuple[Value, Value]:
 def frexp(x: Any) -> tuple[Value, Value]:
     """`np.frexp`: the mantissa in [0.5, 1), whose derivative is a power of two, and the exponent (int32)."""
     x = operand(np.frexp, x)
-    info = np.finfo(x.dtype)
+    info = float_info(x.dtype)
     digits = info.nmant + 1
     # The spacing of a normal number is a power of two, `digits` below its exponent; subnormals are scaled.
     size = absolute(x)

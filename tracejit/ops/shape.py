@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import ArgumentError, ShapeError
-from tracejit.ir import check_dtype
+from tracejit.ir import can_cast, check_dtype
 from tracejit.ops import core
 from tracejit.ops.axes import is_default, normalize_axes, normalize_axis, refuse, static_int, static_ints
 from tracejit.ops.tables import implements
@@ -58,7 +58,7 @@ def astype(
     """`x.astype(dtype)`: every element converted, as C converts it."""
     value = strong(as_value(x, "astype"))
     target = check_dtype(np.dtype(dtype), "astype: the requested type")
-    if not np.can_cast(value.dtype, target, casting):  # type: ignore[arg-type]
+    if not can_cast(value.dtype, target, casting):
         raise ArgumentError(f"astype: cannot cast from {value.dtype} to {target} with casting={casting!r}")
     refuse("astype", "device", device, "cpu")
     return core.convert(value, target)

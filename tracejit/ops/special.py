@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import UnsupportedError
+from tracejit.ir import computed_dtype, result_type
 from tracejit.ops.arithmetic import choose
 from tracejit.ops.comparison import isnan
 from tracejit.ops.families import Operation, elementwise, promote, resolve_ufunc
@@ -42,10 +43,14 @@ def _call_scipy(ufunc: Any, meaning: Callable[..., Any], *args: Any) -> Any:
 
 
 def resolve_special(*dtypes: Any) -> tuple[np.dtype[Any], ...]:
-    """Dtypes in the manner of SciPy's ufuncs: float32 where every array is float32, else float64."""
+    """Dtypes in the manner of SciPy's ufuncs: float32 where every array is float32, else float64.
+
+    float16 and bfloat16 stay, as in NumPy's functions.
+    """
     arrays = [d for d in dtypes if not isinstance(d, type)]
-    is_single = bool(arrays) and all(d == np.float32 for d in arrays)
-    return (np.dtype(np.float32 if is_single else np.float64),) * (len(dtypes) + 1)
+    is_single = bool(arrays) and all(computed_dtype(d) == np.float32 for d in arrays)
+    kind = result_type(*arrays, what="special") if is_single else np.dtype(np.float64)
+    return (kind,) * (len(dtypes) + 1)
 
 
 def _scipy_evaluate(name: str) -> Callable[..., Any]:

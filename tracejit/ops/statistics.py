@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import ArgumentError, ShapeError
+from tracejit.ir import is_floating, result_type
 from tracejit.ops.arithmetic import choose, full, is_float, multiply, subtract
 from tracejit.ops.axes import is_default, normalize_axes, refuse_out
 from tracejit.ops.comparison import logical_and, maximum
@@ -41,7 +42,7 @@ def root_or_zero(x: Value) -> Value:
 def _mean_dtypes(dtype: np.dtype[Any], given: Any) -> tuple[np.dtype[Any], np.dtype[Any]]:
     """The dtype that a mean is computed in, and the one it is returned in."""
     if is_default(given):
-        wide = dtype if dtype.kind == "f" else np.dtype(np.float64)
+        wide = dtype if is_floating(dtype) else np.dtype(np.float64)
         return wide, wide
     return np.dtype(given), np.dtype(given)
 
@@ -149,7 +150,7 @@ def average(
         scale = full(result.shape, math.prod(x.shape[k] for k in axes), result.dtype)
         return (result, scale) if returned else result
     w = _aligned_weights(array(weights, what="average: weights"), x, axis, axes)
-    dtype = np.result_type(x.dtype, w.dtype, *([] if is_float(x) else [np.float64]))
+    dtype = result_type(x.dtype, w.dtype, *([] if is_float(x) else [np.dtype(np.float64)]), what="average")
     x, w = convert(x, dtype), convert(w, dtype)
     scale = sum(w, axes, keepdims=keepdims)
     result = sum(x * w, axes, keepdims=keepdims) / scale

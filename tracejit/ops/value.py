@@ -119,8 +119,7 @@ def as_value(x: Any, what: str = "operand") -> Value:
         )
         return Value(None, constant(x, dtype), kind if kind is not bool else None)
     if isinstance(x, np.generic):
-        type_of(x)
-        return Value(None, Const(x, type_of(x)))
+        return Value(None, constant(x, type_of(x).dtype))
     if isinstance(x, np.ndarray):
         return capture(x)
     if isinstance(x, (list, tuple)):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.ir import Atom, Const, Primitive, Var
+from tracejit.ir import Atom, Const, Primitive, Var, can_cast
 from tracejit.ops import arithmetic, bits, comparison, core
 from tracejit.passes.rewriting import Inputs, Params, Rewriter, Rules, is_zero
 
@@ -205,9 +205,7 @@ def _select_truth(b: Rewriter, condition: Atom, x: Atom, y: Atom) -> Atom | None
 
 def _holds(narrow: np.dtype[Any], wide: np.dtype[Any]) -> bool:
     """Does `wide` hold every value of `narrow`? NumPy's "safe" casts of 64-bit integers to floats do not."""
-    return np.can_cast(narrow, wide, "safe") and not (
-        wide.kind == "f" and narrow.kind in "iu" and narrow.itemsize == 8
-    )
+    return can_cast(narrow, wide) and not (wide.kind == "f" and narrow.kind in "iu" and narrow.itemsize == 8)
 
 
 def _convert(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params) -> Atom | None:

@@ -98,7 +98,7 @@ def _fold_sum(b: Rewriter, primitive: Primitive, inputs: Inputs, params: Params)
     total = value.value.dtype.type(0)
     if count:
         with np.errstate(all="ignore"):
-            total = value.value * np.asarray(count).astype(value.type.dtype)
+            total = value.value * np.asarray(count).astype(value.value.dtype)
     return b.splat(total, ArrayType(shape, value.type.dtype))
 
 

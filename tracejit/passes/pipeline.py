@@ -1,14 +1,15 @@
 """The passes in order, and the subset that runs between nested transforms.
 
 1. `erase_markers`: no derivative is taken any more, so `stop_gradient` is its operand; it hides patterns.
-2. `eliminate_common`, `eliminate_dead`: every later pass has less to look at, and counts readers rightly.
-3. `fold_constants`, `simplify`: what is left is work; chains of views are merged, so that the passes below
+2. `widen_halves`: from here on no arithmetic is on float16 or bfloat16, whose casts fuse like any work.
+3. `eliminate_common`, `eliminate_dead`: every later pass has less to look at, and counts readers rightly.
+4. `fold_constants`, `simplify`: what is left is work; chains of views are merged, so that the passes below
    meet one view where there were several.
-4. `lower_contractions` brings broadcasts, products and sums into the open; `sink_broadcasts` then works on
+5. `lower_contractions` brings broadcasts, products and sums into the open; `sink_broadcasts` then works on
    those too.
-5. `embed_sums` takes sums over slices to where their gradients are; `push_views` comes last of those that
+6. `embed_sums` takes sums over slices to where their gradients are; `push_views` comes last of those that
    move: views settle on inputs, reductions and calls.
-6. `fold_constants`, `simplify`, `eliminate_common`, `eliminate_dead` clear up what the movers leave;
+7. `fold_constants`, `simplify`, `eliminate_common`, `eliminate_dead` clear up what the movers leave;
    `factor_sums` and `contract_derivatives` come before the last two, when sums have found their form, and
    `scale_products` takes up the factors that are left beside contractions.
 """
@@ -33,11 +34,13 @@ from tracejit.passes.rewriting import rewrite_to_end
 from tracejit.passes.scale_products import scale_products
 from tracejit.passes.simplify import SIMPLIFICATION, simplify
 from tracejit.passes.sink_broadcasts import sink_broadcasts
+from tracejit.passes.widen_halves import widen_halves
 
 Pass = Callable[[Graph], Graph]
 
 PIPELINE: tuple[Pass, ...] = (
     erase_markers,
+    widen_halves,
     eliminate_common,
     eliminate_dead,
     fold_constants,

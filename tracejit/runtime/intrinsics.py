@@ -65,6 +65,8 @@ def _signature(entry: ScalarFunction, args: tuple[Any, ...]) -> Any:
     if entry.name == "ldexp":
         kind = _float_type(args[:1])
         return signature(kind, kind, types.int64)
+    if entry.result in ("f32", "u16"):
+        return signature(types.float32 if entry.result == "f32" else types.uint16, *args)
     if entry.result == "first":
         return signature(args[0], *[args[0]] * len(args))
     kind = _float_type(args) if entry.result == "float" else _common_type(args)

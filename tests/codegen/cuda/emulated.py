@@ -13,7 +13,7 @@ from tracejit.codegen.cuda import launches
 from tracejit.codegen.cuda.launches import DeviceProgram, Launch
 from tracejit.compile import run_stages
 from tracejit.config import Config
-from tracejit.ir import Graph, evaluate
+from tracejit.ir import Graph, evaluate, is_floating
 from tracejit.runtime.cuda import DeviceExecutable
 from tracejit.runtime.cuda.device import EmulatedDevice, Order
 from tracejit.runtime.executable import layout_of
@@ -32,7 +32,7 @@ def device_program(graph: Graph, small: int = 0) -> DeviceProgram:
 
 def traced(function: Callable[..., Any], *arguments: Any, gradient: bool = True) -> tuple[Graph, list[Any]]:
     """The graph of a function's value and gradients with respect to its float arguments, and its inputs."""
-    wrt = tuple(k for k, x in enumerate(arguments) if np.asarray(x).dtype.kind == "f")
+    wrt = tuple(k for k, x in enumerate(arguments) if is_floating(np.asarray(x).dtype))
     transformed = tj.value_and_grad(function, argnums=wrt) if gradient else tj.jit(function)
     lowered, call = transformed.lower(*arguments)
     return lowered.graph, [np.asarray(x) for x in (*call.leaves, *lowered.captures)]

@@ -7,6 +7,7 @@ import numpy as np
 from tests.ops.cases.case import Case, integers, normal
 from tracejit.ops import as_value, emit
 from tracejit.ops.core import copy_p
+from tracejit.ops.halves import narrow_p, widen_p
 
 X, F = normal(3, 4), normal(3, 4, dtype="f4")
 CUBE = normal(2, 3, 4)
@@ -90,4 +91,22 @@ COPY: list[Case] = [
     Case("copy", lambda x: emit(copy_p, as_value(x)), (X,), expected=lambda x: x.copy()),
 ]
 
-CASES: list[Case] = COPY + CONVERT + BROADCAST + RESHAPE + PERMUTE + REDUCE_SUM + IOTA
+# What the pass `widen_halves` puts around arithmetic on floats of two bytes.
+HALVES: list[Case] = [
+    Case(
+        "widen",
+        lambda x: emit(widen_p, as_value(x), source="f16"),
+        (normal(3, 4, dtype="f2"),),
+        order=0,
+        expected=lambda x: x.astype("f4"),
+    ),
+    Case(
+        "narrow",
+        lambda x: emit(narrow_p, as_value(x), dtype=np.dtype("f2")),
+        (X,),
+        order=0,
+        expected=lambda x: x.astype("f2"),
+    ),
+]
+
+CASES: list[Case] = HALVES + COPY + CONVERT + BROADCAST + RESHAPE + PERMUTE + REDUCE_SUM + IOTA

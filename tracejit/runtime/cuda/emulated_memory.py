@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tracejit.codegen.loops import held_dtype
 from tracejit.errors import InternalError
 
 WARP = 32
@@ -306,7 +307,7 @@ class Status(ReadOnly):
 
 def _flat(x: Array) -> tuple[Array, int]:
     """All memory between the first and last element of an array, and where its element [0, ...] is in it."""
-    x = x.view(np.uint8) if x.dtype.kind == "b" else x
+    x = x.view(np.uint8) if x.dtype.kind == "b" else x.view(held_dtype(x.dtype))
     if x.flags.c_contiguous:
         return x.reshape(-1), 0
     low = sum((n - 1) * s for n, s in zip(x.shape, x.strides, strict=True) if s < 0 and n)

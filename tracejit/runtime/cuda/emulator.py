@@ -110,6 +110,8 @@ def _libdevice() -> SimpleNamespace:
     found["longlong_as_double"] = lambda x: np.int64(x).view(np.float64)
     found["float_as_int"] = lambda x: np.float32(x).view(np.int32)
     found["int_as_float"] = lambda x: np.int32(x).view(np.float32)
+    found["half2float"] = lambda x: np.float32(np.int16(x).view(np.float16))
+    found["float2half_rn"] = lambda x: np.float32(x).astype(np.float16).view(np.int16)
     return SimpleNamespace(**found)
 
 
