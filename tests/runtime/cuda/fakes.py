@@ -497,7 +497,18 @@ def _strided(shape: Any, strides: Any, dtype: str) -> CupyArray:
 
 def fake_torch() -> types.ModuleType:
     torch = types.ModuleType("torch")
-    for name in ("bool", "int8", "int32", "int64", "uint8", "float16", "float32", "float64", "bfloat16"):
+    for name in (
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "float16",
+        "float32",
+        "float64",
+        "bfloat16",
+    ):
         setattr(torch, name, Dtype(name))
     torch.Tensor = Tensor
     torch.device = lambda kind, index: f"{kind}:{index}"

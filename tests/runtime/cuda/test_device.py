@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tracejit as tj
-from tests.runtime.cuda.fakes import CURRENT, CupyArray, Driver, Tensor, on_device, wrap
+from tests.halves import each_half, half
+from tests.runtime.cuda.fakes import CURRENT, CupyArray, Driver, Dtype, Tensor, on_device, wrap
 from tests.runtime.cuda.fakes import fake_device as fake_device
-from tracejit.errors import ArgumentError, IndexOutOfBoundsError
+from tracejit.errors import ArgumentError, IndexOutOfBoundsError, UnsupportedError
+from tracejit.ir import bfloat16
 
 
 def loss(w, x, y):
@@ -139,12 +142,50 @@ def test_arrays_of_two_libraries_are_an_error(fake_device: Driver, rng) -> None:
     )
 
 
-def test_a_tensor_of_bfloat16_is_an_error(fake_device: Driver) -> None:
+def test_a_tensor_of_complex_numbers_is_an_error(fake_device: Driver) -> None:
+    class Complex(Tensor):
+        dtype = property(lambda self: Dtype("complex64"))
+
+    with pytest.raises(ArgumentError, match=r"a tensor of torch\.complex64 is not supported"):
+        tj.jit(lambda x: x + 1, target="cuda")(Complex(wrap(np.zeros(3))))
+
+
+@each_half
+@pytest.mark.parametrize("kind", ["CuPy", "torch", "NumPy"])
+def test_floats_of_two_bytes_come_and_go_as_they_are(
+    fake_device: Driver, rng: np.random.Generator, short: str, kind: str
+) -> None:
+    def f(x, w):
+        z = np.tanh(x) @ w
+        return (z * z).sum()
+
+    x, w = rng.normal(size=(40, 30)).astype(half(short)), rng.normal(size=(30, 20)).astype(half(short))
+    give = {"CuPy": wrap, "torch": lambda a: Tensor(wrap(a)), "NumPy": lambda a: a}[kind]
+    value, gradients = tj.grad_jit(f, argnums=(0, 1), target="cuda")(give(x), give(w))
+    exact = tj.grad_jit(f, argnums=(0, 1))(x.astype("f4"), w.astype("f4"))
+    for mine, theirs in zip((value, *gradients), (exact[0], *exact[1]), strict=True):
+        mine = mine.array.host if kind == "torch" else mine.host if kind == "CuPy" else mine
+        assert mine.dtype == half(short)
+        cancels = 1e-6 * float(np.abs(theirs).max())  # float32's own error in products of matrices
+        rounding = 2.0**-8 if short == "bf16" else 2.0**-11
+        np.testing.assert_allclose(mine.astype("f4"), theirs, rtol=rounding, atol=cancels)
+
+
+def test_tensors_of_bfloat16_need_the_package_that_numpy_has_it_from(
+    fake_device: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Short(Tensor):
         dtype = property(lambda self: __import__("torch").bfloat16)
 
-    with pytest.raises(ArgumentError, match=r"a tensor of torch\.bfloat16 is not supported"):
+    bfloat16.cache_clear()
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(UnsupportedError) as caught:
         tj.jit(lambda x: x + 1, target="cuda")(Short(wrap(np.zeros(3))))
+    bfloat16.cache_clear()
+    assert str(caught.value) == (
+        "bfloat16: NumPy knows this dtype from the package ml_dtypes, which is not installed\n"
+        "  hint: pip install ml_dtypes, or use float16 or float32"
+    )
 
 
 def test_an_index_out_of_range_is_reported_with_the_users_line(fake_device: Driver) -> None:

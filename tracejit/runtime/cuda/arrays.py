@@ -23,8 +23,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tracejit.codegen.loops import CONTIGUOUS, SCATTERED
+from tracejit.codegen.loops import CONTIGUOUS, SCATTERED, held_dtype
 from tracejit.errors import ArgumentError, UnsupportedError
+from tracejit.ir import bfloat16
 
 Shape = tuple[int, ...]
 Facts = tuple[np.dtype[Any], Shape]
@@ -204,9 +205,14 @@ class TorchMemory:
         known = [n for n in (*names, "float16", "float32", "float64") if hasattr(torch, n)]
         self.dtypes = {getattr(torch, n): np.dtype(n) for n in known}
         self.own = {dtype: own for own, dtype in self.dtypes.items()}
+        if not hasattr(torch, "uint16"):
+            self.own[np.dtype(np.uint16)] = torch.int16  # memory for the bits of halves
 
     def facts(self, x: Any) -> Facts:
         found = self.dtypes.get(x.dtype)
+        if found is None and x.dtype is self.torch.bfloat16:  # NumPy's own is loaded when it is met
+            found = self.dtypes[x.dtype] = bfloat16()
+            self.own[found] = x.dtype
         if found is None:
             raise ArgumentError(
                 f'target="cuda": a tensor of {x.dtype} is not supported',
@@ -395,14 +401,15 @@ def twin(x: Any) -> Any:
         family = cupy_memory()
     assert family is not None
     pointer, strides = family.pointer(x), family.strides(x)
+    stored = held_dtype(facts[0])  # bfloat16 has no letter of its own
     interface = {
         "version": 3,
-        "typestr": facts[0].str,
+        "typestr": stored.str,
         "shape": facts[1],
         "strides": strides,
         "data": (pointer, is_readonly),
     }
-    return np.asarray(SimpleNamespace(__array_interface__=interface))
+    return np.asarray(SimpleNamespace(__array_interface__=interface)).view(facts[0])
 
 
 @functools.lru_cache(maxsize=1024)

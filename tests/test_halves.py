@@ -1,0 +1,155 @@
+"""float16 and bfloat16 as users meet them: values and gradients are float32's, rounded once, everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+from tests.halves import each_half, half, same_bits
+from tracejit.errors import DTypeError
+
+WAYS: dict[str, dict[str, Any]] = {
+    "fused": {},
+    "unfused": {"fuse": False},
+    "emulated": {"target": "cuda-emu"},
+}
+each_way = pytest.mark.parametrize("way", WAYS)
+TABLE_ROWS = np.array([3, 0, 3, 1])
+
+
+def softmax_loss(x: Any, w: Any) -> Any:
+    z = x @ w
+    return -tj.nn.log_softmax(z, axis=1)[:, 0].mean()
+
+
+def layer_norm(x: Any, g: Any) -> Any:
+    away = x - x.mean(axis=1, keepdims=True)
+    return (away / np.sqrt((away**2).mean(axis=1, keepdims=True) + 1e-8) * g).sum()
+
+
+def embedding(table: Any, x: Any) -> Any:
+    return (np.tanh(table[TABLE_ROWS]) * x[:4, :6]).sum()
+
+
+def elementwise(x: Any, y: Any) -> Any:
+    return (np.exp(-x * x) * y[:5].mean() + np.maximum(x, 0.3) + np.abs(x) ** 1.5).sum()
+
+
+FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], tuple[int, ...]]]] = {
+    "softmax": (softmax_loss, ((12, 9), (9, 7))),
+    "layer norm": (layer_norm, ((5, 33), (33,))),
+    "embedding": (embedding, ((8, 6), (4, 6))),
+    "elementwise": (elementwise, ((37,), (11,))),
+}
+
+
+def units(short: str, x: Any) -> Any:
+    """The distance between neighbours of the dtype at each number."""
+    digits, least = (7, -133) if short == "bf16" else (10, -24)
+    _, exponent = np.frexp(np.abs(x).astype(float))
+    return 2.0 ** np.maximum(exponent - 1 - digits, least)
+
+
+@each_way
+@each_half
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_values_and_gradients_are_those_of_float32_rounded_once(
+    name: str, short: str, way: str, rng: np.random.Generator
+) -> None:
+    function, shapes = FUNCTIONS[name]
+    arguments = [rng.normal(size=s).astype(half(short)) for s in shapes]
+    value, gradients = tj.grad_jit(function, argnums=(0, 1), **WAYS[way])(*arguments)
+    exact = tj.grad_jit(function, argnums=(0, 1))(*(x.astype("f8") for x in arguments))
+    for mine, theirs in zip((value, *gradients), (exact[0], *exact[1]), strict=True):
+        assert mine.dtype == half(short)
+        # Half a unit is the rounding; the rest is float32's own error near a middle and in sums that cancel.
+        slack = 0.51 * units(short, theirs) + 1e-6 * np.abs(theirs).max()
+        assert (np.abs(mine.astype("f8") - theirs) <= slack).all()
+
+
+@each_way
+@each_half
+def test_other_dtypes_promote_as_numpy_promotes_them(short: str, way: str) -> None:
+    x = np.linspace(-2, 2, 9).astype(half(short))
+    multiply = tj.jit(lambda a, b: a * b, **WAYS[way])
+    for other, expected in (("f4", "f4"), ("f8", "f8"), ("i1", x.dtype), ("?", x.dtype), ("i2", "f4")):
+        found = multiply(x, np.ones(9, other))
+        assert found.dtype == np.dtype(expected)
+        np.testing.assert_array_equal(found.astype("f4"), x.astype("f4"))
+    gradient = tj.grad(lambda a, b: (a * b).sum(), **WAYS[way])(x, np.full(9, 1 / 3, "f4"))
+    assert same_bits(gradient, np.full(9, 1 / 3, "f4").astype(half(short)))
+
+
+@each_way
+@each_half
+def test_python_numbers_keep_the_dtype_and_their_own_digits(short: str, way: str) -> None:
+    x = np.array([1000.0, 2000.0]).astype(half(short))
+    found = tj.jit(lambda a: a * 1e-8 * 1e8 + 0.0, **WAYS[way])(x)
+    assert same_bits(found, x)
+
+
+@each_way
+def test_a_cast_of_the_user_rounds_where_it_stands(way: str) -> None:
+    x = np.array([0.1, 1e6, 2049.0, 1e-8, 65519.9], "f4")
+    with np.errstate(all="ignore"):
+        expected = x.astype("f2").astype("f4") - x
+    np.testing.assert_array_equal(tj.jit(lambda a: a.astype("f2").astype("f4") - a, **WAYS[way])(x), expected)
+    (gradient,) = (tj.grad(lambda a: (a.astype("f2") * np.float16(3)).sum(), **WAYS[way])(x[:1]),)
+    assert gradient.dtype == np.float32 and gradient[0] == 3
+
+
+@each_way
+def test_a_loss_beyond_float16_is_infinite_and_its_gradient_is_not(way: str) -> None:
+    x = np.full(3000, 30.0, "f2")
+    value, gradient = tj.grad_jit(lambda a: (a * a).sum(), **WAYS[way])(x)
+    assert value == np.inf and value.dtype == np.float16
+    np.testing.assert_array_equal(gradient, np.full(3000, 60.0, "f2"))
+    assert tj.jit(lambda a: (a * a).mean(), **WAYS[way])(x) == 900
+
+
+@each_half
+def test_numbers_of_both_dtypes_are_arguments(short: str) -> None:
+    cube = tj.grad_jit(lambda a: a * a * a)
+    for _ in range(4):  # from the second call on by a plan
+        value, gradient = cube(half(short).type(1.5))
+        assert (value, gradient) == (3.375, 6.75)
+        assert type(value) is type(gradient) is half(short).type
+
+
+@each_half
+def test_results_go_to_given_arrays_and_strided_ones_are_read(short: str) -> None:
+    f = tj.grad_jit(lambda a: (np.exp(a) * 0.5).sum())
+    x = np.linspace(-1, 1, 60).astype(half(short))
+    expected = f(x[::3].copy())[1]
+    for _ in range(3):
+        out = np.zeros(20, half(short))
+        assert f(x[::3], out=out)[1] is out
+        assert same_bits(out, expected)
+
+
+@each_half
+def test_second_derivatives_and_products_keep_the_dtype(short: str) -> None:
+    x = np.array([1.0, 2.0, -3.0]).astype(half(short))
+    twice = tj.grad(lambda y: tj.grad(lambda a: (a**3).sum())(y).sum())(x)
+    assert same_bits(twice, (6 * x.astype("f4")).astype(half(short)))
+    _, tangent = tj.jvp(lambda a: a * a, (x,), (x,))
+    assert same_bits(tangent, (2 * x.astype("f4") ** 2).astype(half(short)))
+
+
+def test_float16_and_bfloat16_have_no_common_dtype() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    with pytest.raises(DTypeError) as caught:
+        tj.jit(lambda x, y: x * y)(np.ones(2, "f2"), np.ones(2, ml_dtypes.bfloat16))
+    message = str(caught.value).splitlines()
+    assert message[0] == "multiply: bfloat16 and float16 have no common dtype"
+    assert message[-1] == "  hint: convert one of them, or both with x.astype(np.float32)"
+
+
+@each_half
+def test_kernels_move_two_bytes_an_element(short: str) -> None:
+    stages = tj.inspect(lambda x: np.exp(x) * 2)(np.ones(1000).astype(half(short)))
+    assert "4,000 bytes moved" in str(stages)
