@@ -15,6 +15,7 @@ import pytest
 import tracejit as tj
 from tests.codegen.cuda.emulated import device_program, printed, traced
 from tests.codegen.cuda.test_launches import layer_norm, logistic, softmax_loss
+from tests.halves import each_half, half
 from tracejit.codegen.cuda.launches import Launch
 from tracejit.runtime.cuda.compiler import compile_launch, link
 
@@ -136,14 +137,14 @@ MAPS: dict[str, Callable[..., Any]] = {
 
 
 @functools.cache
-def launches(name: str, dtype: str) -> list[Launch]:
+def launches(name: str, dtype: Any) -> list[Launch]:
     skeleton = SKELETONS[name]
     arrays = [argument(dtype) for argument in skeleton.arguments]
     graph, arrays = traced(skeleton.function, *arrays, gradient=skeleton.gradient)
     return printed(device_program(graph, skeleton.small), arrays)
 
 
-def map_of(name: str, dtype: str) -> Launch:
+def map_of(name: str, dtype: Any) -> Launch:
     graph, arrays = traced(MAPS[name], *[np.ones(5000, dtype)] * 3, gradient=False)
     (launch,) = printed(device_program(graph), arrays)
     return launch
@@ -169,6 +170,36 @@ def test_no_skeleton_spills_or_calls_or_has_memory_of_its_own(name: str, dtype: 
             found = link(ptx(launch), architecture)
             assert (found.spilled, found.stack) == (0, 0)
             assert found.registers <= MOST_REGISTERS[architecture]
+
+
+@each_half
+@pytest.mark.parametrize(
+    "name",
+    ["map", "map and sum", "rows of a thread", "rows of a warp", "rows of a block", "gather", "scatter"],
+)
+def test_floats_of_two_bytes_are_computed_in_float32(name: str, short: str) -> None:
+    for launch in launches(name, half(short)):
+        assert not lines(launch, r"\bcall\b|\.local\b|\.f64\b")
+        for architecture in ARCHITECTURES:
+            found = link(ptx(launch), architecture)
+            assert (found.spilled, found.stack) == (0, 0)
+            assert found.registers <= MOST_REGISTERS[architecture]
+
+
+@each_half
+def test_floats_of_two_bytes_are_moved_as_such(short: str) -> None:
+    launch = map_of("sums of products", half(short))
+    memory = lines(launch, r"\b(ld|st)\.global")
+    assert {line.split()[0][-2:] for line in memory} == {"16"}
+    assert next(k for k, line in enumerate(memory) if line.startswith("st.")) == 3 * 4
+
+
+def test_a_float16_is_read_and_written_by_one_instruction() -> None:
+    launch = map_of("sums of products", half("f16"))
+    memory = lines(launch, r"\b(ld|st)\.global")
+    assert len(lines(launch, r"cvt\.f32\.f16")) == sum(line.startswith("ld") for line in memory)
+    assert len(lines(launch, r"cvt\.rn\.f16\.f32")) == sum(line.startswith("st") for line in memory)
+    assert not lines(launch, r"\b(shl|shr|and|or)\.b32")
 
 
 def test_all_ways_to_run_a_kernel_are_among_the_skeletons() -> None:
