@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tracejit.api import stop_gradient as stop_gradient
     from tracejit.api import value_and_grad as value_and_grad
     from tracejit.api import vjp as vjp
+    from tracejit.api import while_loop as while_loop
     from tracejit.c_function import CFunction as CFunction
     from tracejit.c_function import cfunc as cfunc
     from tracejit.check import check_grads as check_grads
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 # Public name -> the module that has it; `nn` is a module itself.
 _PLACES = {
     **dict.fromkeys(
-        ("grad", "grad_jit", "jit", "jvp", "scan", "stop_gradient", "value_and_grad", "vjp"), "tracejit.api"
+        ("grad", "grad_jit", "jit", "jvp", "scan", "stop_gradient", "value_and_grad", "vjp", "while_loop"),
+        "tracejit.api",
     ),
     **dict.fromkeys(
         (
@@ -111,6 +113,7 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "while_loop",
 ]
 
 

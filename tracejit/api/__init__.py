@@ -6,6 +6,7 @@ from tracejit.api.products import jvp, vjp
 from tracejit.api.public import grad, grad_jit, jit, value_and_grad
 from tracejit.api.scanning import scan
 from tracejit.api.stopping import stop_gradient
+from tracejit.api.while_loops import while_loop
 
 __all__ = [
     "Lowered",
@@ -18,4 +19,5 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "while_loop",
 ]
