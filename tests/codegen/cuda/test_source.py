@@ -22,6 +22,7 @@ from tracejit.codegen.cuda.launches import Launch
 
 X = np.arange(6000.0).reshape(2000, 3)
 LABELS = np.arange(3) % 2
+ROWS = np.arange(9000) % 2000
 
 
 def step(w: Any, b: Any) -> Any:
@@ -32,11 +33,16 @@ def logits(x: Any) -> Any:
     return softmax_cross_entropy(x, LABELS)
 
 
+def embedding(table: Any) -> Any:
+    return np.sum(np.tanh(table[ROWS]) ** 2)
+
+
 CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "chain": (chain, (X[:, 0].copy(), 2.0, 3.0)),
     "softmax": (logits, (np.ones((3, 300)),)),
     "tutorial": (step, (np.ones((2, 2)), np.ones(2))),
     "logistic_regression": (logistic_regression, (np.ones(300), np.ones((50, 300)), np.ones(50))),
+    "embedding": (embedding, (np.ones((2000, 40)),)),
     "stencil": (five_points, (np.ones((50, 60)),)),
     "oscillators": (oscillators, (np.ones(3000),) * 3),
 }

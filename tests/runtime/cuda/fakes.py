@@ -300,6 +300,9 @@ class CupyArray(np.lib.mixins.NDArrayOperatorsMixin):
     def copy(self, order: str = "C") -> CupyArray:
         return wrap(self.host.copy())
 
+    def sort(self) -> None:
+        self.host.sort()
+
     def tolist(self) -> Any:
         return self.host.tolist()
 

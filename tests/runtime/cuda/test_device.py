@@ -12,6 +12,7 @@ import tracejit as tj
 from tests.halves import each_half, half
 from tests.runtime.cuda.fakes import CURRENT, CupyArray, Driver, Dtype, Tensor, on_device, wrap
 from tests.runtime.cuda.fakes import fake_device as fake_device
+from tracejit.codegen.cuda import launches, scatter
 from tracejit.errors import ArgumentError, IndexOutOfBoundsError, UnsupportedError
 from tracejit.ir import bfloat16
 
@@ -294,3 +295,19 @@ def test_a_tensor_that_is_no_argument_is_an_error(fake_device: Driver) -> None:
     for f in (lambda x: x * tensor, lambda x: tensor * x, lambda x: np.multiply(x, tensor)):
         with pytest.raises(ArgumentError, match=r"is a torch\.Tensor, which is no argument"):
             tj.jit(f)(np.ones(3))
+
+
+@pytest.mark.parametrize("kind", (wrap, lambda x: Tensor(wrap(x))))
+def test_the_updates_of_a_large_table_are_sorted_where_they_are(
+    fake_device: Driver, rng: np.random.Generator, kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scatter, "copies_ns", lambda *_: np.inf)
+    monkeypatch.setattr(launches, "SMALL", 0)
+    table, index = rng.normal(size=40), rng.integers(0, 40, 100)
+    f = tj.grad_jit(lambda table, index: np.sum(np.sin(table[index])), target="cuda")
+    _, gradient = f(kind(table), kind(index))
+    assert type(gradient) is type(kind(table))
+    expected = np.zeros(40)
+    np.add.at(expected, index, np.cos(table[index]))
+    same(getattr(gradient, "array", gradient).host, expected)
+    assert "out1_codes.sort()" in str(tj.inspect(f)(kind(table), kind(index)).source)

@@ -47,7 +47,7 @@ def cut(kernel: Kernel) -> list[Kernel]:
         return [kernel]
     kept = _Carried(parts)
     local = [b for b in kernel.scratch if sum(b in _touched(p) for p in parts) == 1]
-    return [_kernel(kernel, f"{kernel.name}.{k}", body, local) for k, body in enumerate(kept.bodies())]
+    return [part_of(kernel, f"{kernel.name}.{k}", body, local) for k, body in enumerate(kept.bodies())]
 
 
 def _parts(body: Sequence[Statement], loops: Sequence[Loop]) -> list[list[Statement]] | None:
@@ -121,7 +121,8 @@ class _Carried:
         return found
 
 
-def _kernel(kernel: Kernel, name: str, body: list[Statement], scratch: Sequence[Buffer]) -> Kernel:
+def part_of(kernel: Kernel, name: str, body: list[Statement], scratch: Sequence[Buffer]) -> Kernel:
+    """A kernel that runs some of the statements of another, and has what arrays these need."""
     touched = _touched(body)
     known = set(kernel.buffers)
     written = {s.buffer for s in walk(body) if isinstance(s, (Store, Combine, Fill))}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,20 @@ from tracejit.codegen.cuda.nests import (
     perfect_nest,
     scatters,
 )
+from tracejit.codegen.cuda.scatter import (
+    BLOCKS_WITH_COPIES,
+    COPY_BYTES,
+    Scatter,
+    Segments,
+    Sort,
+    found_in,
+    is_better_atomic,
+    is_better_sorted,
+    sorted_steps,
+    without_fills,
+    zeros,
+)
+from tracejit.codegen.cuda.segments import print_segments, segment_items, segment_workers
 from tracejit.codegen.cuda.source import LaunchPrinter
 from tracejit.codegen.cuda.teams import BLOCK, JOINED_BY_WARPS, WARP, WARPS
 from tracejit.codegen.loops import (
@@ -52,10 +67,9 @@ from tracejit.ir import Var
 from tracejit.schedule.access import reaches
 
 MOST_BLOCKS = 1024
-BLOCKS_WITH_COPIES = 256
-COPY_BYTES = 32 * 2**20  # of all copies together
 SHARED_BYTES = 32 * 2**10  # of a block
 SMALL = 2048  # iterations, all loops together, that one block runs alone
+FILLED_BY_ONE = 16384  # elements of an array that one block fills with zeros alone
 JOINED_BY_LAST = 16384  # elements of all copies that the last block joins alone
 NARROW = 2**31 - BLOCK * UNROLLED * MOST_BLOCKS  # elements that 32 bits count
 
@@ -94,7 +108,8 @@ class Plain:
 
     lanes: threads of a team; partials: where blocks leave what they found, by slot
     copies: where copies of arrays lie; registers, shared: arrays that threads and teams keep there
-    finish: what the last block does; joins: what this launch does instead of its kernel's body
+    finish: what the last block does; joins, segments: what this launch does instead of its kernel's body
+    atomic: arrays that are added to by atomic instructions
     """
 
     kernel: Kernel
@@ -106,6 +121,8 @@ class Plain:
     shared: tuple[Buffer, ...] = ()
     finish: Kernel | None = None
     joins: tuple[JoinCopy, ...] = ()
+    segments: Segments | None = None
+    atomic: tuple[Buffer, ...] = ()
 
     @property
     def touched(self) -> list[Buffer]:
@@ -119,13 +136,13 @@ class Plain:
 
 @dataclass(frozen=True)
 class DeviceProgram:
-    """A program as launches and library calls, in order, and where its temporaries lie.
+    """A program as launches, library calls and sorts, in order, and where its temporaries lie.
 
     offsets: in one area of device memory of `workspace` bytes
     """
 
     program: Program
-    steps: tuple[Plain | LibraryCall, ...]
+    steps: tuple[Plain | LibraryCall | Sort, ...]
     offsets: dict[Buffer, int]
     workspace: int
 
@@ -134,15 +151,18 @@ class DeviceProgram:
         return [s for s in self.steps if isinstance(s, Plain)]
 
 
-def launch_program(program: Program) -> DeviceProgram:
-    """Share out every kernel of `program` among threads, and place what they need in memory."""
-    steps: list[Plain | LibraryCall] = []
+def launch_program(program: Program, deterministic: bool = True) -> DeviceProgram:
+    """Share out every kernel of `program` among threads, and place what they need in memory.
+
+    deterministic: False lets floats be added in the order in which threads come to a place
+    """
+    steps: list[Plain | LibraryCall | Sort] = []
     for call in program.calls:
         if isinstance(call, LibraryCall):
             steps.append(call)
         else:
             for kernel in call.kernels:
-                steps += launches_of(kernel)
+                steps += launches_of(kernel, deterministic)
     fixed = {program.buffers[v] for v in (*program.inputs, *program.outputs) if v in program.buffers}
     lifetimes: dict[Buffer, tuple[int, int]] = {}
     for time, step in enumerate(steps):
@@ -165,28 +185,67 @@ def _feeds(program: Program, var: Var, call: LibraryCall) -> bool:
 # --- how a kernel is launched -------------------------------------------------------------------------------
 
 
-def launches_of(kernel: Kernel) -> Iterator[Plain]:
+def launches_of(kernel: Kernel, deterministic: bool = True) -> Iterator[Plain | Sort]:
     """The launches that do what a kernel does."""
     if iterations(kernel.body) <= SMALL:
-        yield _in_one_block(kernel)
+        yield from _in_one_block(kernel)
         return
     for part in cut(kernel):
-        ranged = None if iterations(part.body) <= SMALL else in_ranges(part, 0)
-        if ranged is None:
-            yield _in_one_block(part)
+        if iterations(part.body) <= SMALL:
+            yield from _in_one_block(part)
+            continue
+        scatters = found_in(part)
+        atomic = [x for x in scatters if is_better_atomic(part, x, deterministic)]
+        by_sorting = [x for x in scatters if x not in atomic and is_better_sorted(part, x)]
+        if by_sorting:
+            yield from _sorted(part, by_sorting, deterministic)
         else:
-            yield from _in_many_blocks(ranged)
+            yield from _divided(part, [x.combine.buffer for x in atomic])
 
 
-def _in_one_block(kernel: Kernel) -> Plain:
-    """Its threads share the inner loops, and scratch rows if these fit."""
-    if sum(map(nbytes, kernel.scratch)) <= SHARED_BYTES:
-        return Plain(kernel, BLOCK, 1, shared=tuple(kernel.scratch))
-    return Plain(kernel, BLOCK, 1)
+def _sorted(kernel: Kernel, scatters: Sequence[Scatter], deterministic: bool) -> Iterator[Plain | Sort]:
+    for step in sorted_steps(kernel, scatters):
+        if isinstance(step, Kernel):
+            yield from launches_of(step, deterministic)
+        elif isinstance(step, Segments):
+            blocks = min(-(-segment_items(step) // segment_workers(step)), MOST_BLOCKS)
+            yield Plain(step.kernel, 0, blocks, segments=step)
+        else:
+            yield step
 
 
-def _in_many_blocks(ranged: Ranged) -> Iterator[Plain]:
-    lanes, registers, shared = team_of(ranged)
+def _divided(kernel: Kernel, atomic: Sequence[Buffer]) -> Iterator[Plain]:
+    """Blocks share the iterations of the outermost loop, if they can."""
+    added = without_fills(kernel, atomic, kernel.name) if atomic else kernel
+    ranged = in_ranges(added, 0)
+    if ranged is None:
+        yield from _in_one_block(kernel)
+        return
+    for buffer in atomic:
+        yield from _filled(buffer, kernel.name)
+    yield from _in_many_blocks(ranged, atomic)
+
+
+def _filled(buffer: Buffer, name: str) -> Iterator[Plain]:
+    for launch in launches_of(zeros(buffer, name)):
+        assert isinstance(launch, Plain)
+        yield launch
+
+
+def _in_one_block(kernel: Kernel) -> Iterator[Plain]:
+    """Its threads share the inner loops, and scratch rows if these fit; many blocks fill large targets."""
+    fills = [s for s in kernel.body if isinstance(s, Fill) and s.buffer not in kernel.scratch]
+    large = [s.buffer for s in fills if s.reducer == "sum" and math.prod(s.buffer.shape) > FILLED_BY_ONE]
+    for buffer in large:
+        yield from _filled(buffer, kernel.name)
+    if large:
+        kernel = without_fills(kernel, large, kernel.name)
+    is_shared = sum(map(nbytes, kernel.scratch)) <= SHARED_BYTES
+    yield Plain(kernel, BLOCK, 1, shared=tuple(kernel.scratch) if is_shared else ())
+
+
+def _in_many_blocks(ranged: Ranged, atomic: Sequence[Buffer] = ()) -> Iterator[Plain]:
+    lanes, registers, shared = team_of(ranged, atomic)
     blocks = grid_of(ranged, lanes, registers, shared)
     teams = BLOCK // lanes if lanes else 1
     merges = [s for s in walk(ranged.part.body) if isinstance(s, MergePartial)]
@@ -204,10 +263,10 @@ def _in_many_blocks(ranged: Ranged) -> Iterator[Plain]:
     joins = [s for s in last if isinstance(s, JoinCopy)]
     if sum(math.prod(copies[s.buffer].shape) for s in joins) <= JOINED_BY_LAST:
         finish = _with_body(ranged.kernel, last, f"{name}.finish") if last else None
-        yield Plain(part, lanes, blocks, partials, copies, registers, shared, finish)
+        yield Plain(part, lanes, blocks, partials, copies, registers, shared, finish, atomic=tuple(atomic))
         return
     rest = [s for s in last if not isinstance(s, JoinCopy)]
-    yield Plain(part, lanes, blocks, partials, copies, registers, shared)
+    yield Plain(part, lanes, blocks, partials, copies, registers, shared, atomic=tuple(atomic))
     join = _with_body(ranged.kernel, joins, f"{name}.join")
     finish = _with_body(ranged.kernel, rest, f"{name}.finish") if rest else None
     joined = {s.buffer: copies[s.buffer] for s in joins}
@@ -251,12 +310,14 @@ def ranged_loop(body: Sequence[Statement]) -> Loop:
     return next(s for s in walk(list(body)) if isinstance(s, Loop) and s.ranged)
 
 
-def team_of(ranged: Ranged) -> tuple[int, tuple[Buffer, ...], tuple[Buffer, ...]]:
+def team_of(
+    ranged: Ranged, atomic: Sequence[Buffer] = ()
+) -> tuple[int, tuple[Buffer, ...], tuple[Buffer, ...]]:
     """Threads that share an iteration (0: each takes elements), arrays in registers, and in shared memory."""
     loop = ranged_loop(ranged.part.body)
     own = (*ranged.private, *ranged.kernel.scratch)
     size = sum(map(nbytes, own))
-    if is_perfect(loop, ranged.private) and (not ranged.private or scatters(loop)):
+    if is_perfect(loop, (*ranged.private, *atomic)) and (not ranged.private or scatters(loop, atomic)):
         return 0, (), own if size <= SHARED_BYTES else ()
     if fits_registers(loop, own):
         return 1, own, ()
@@ -302,9 +363,12 @@ def print_launch(plain: Plain, strided: Layouts, literal_limit: int = 4) -> Laun
         plain.shared,
     )
     printer.fits_32 = _is_narrow(plain)
-    text = printer.run_launch(plain.blocks, plain.finish, plain.joins)
+    printer.atomic = frozenset(plain.atomic)
+    segments = plain.segments
+    instead = None if segments is None else partial(print_segments, printer, segments)
+    text = printer.run_launch(plain.blocks, plain.finish, plain.joins, instead)
     slots: list[Slot] = [("array", b) for b in printer.buffers]
-    types = [f"*{'uint8' if b.dtype.kind == 'b' else b.dtype.name}" for b in printer.buffers]
+    types = [_parameter(b, plain.atomic) for b in printer.buffers]
     for key in printer.strides:
         slots.append(("stride", *key))
         types.append("int64")
@@ -327,9 +391,17 @@ def print_launch(plain: Plain, strided: Layouts, literal_limit: int = 4) -> Laun
     return Launch(name, text, tuple(types), tuple(slots), plain.blocks, BLOCK, tuple(symbols.checks))
 
 
+def _parameter(buffer: Buffer, atomic: Sequence[Buffer]) -> str:
+    """Numba's atomic instructions take its own arrays only."""
+    name = "uint8" if buffer.dtype.kind == "b" else buffer.dtype.name
+    return f"{name}[]" if buffer in atomic else f"*{name}"
+
+
 def _is_narrow(plain: Plain) -> bool:
     """Do all loops together, and all arrays, have fewer elements than 32 bits count?"""
     sizes = [math.prod(b.shape) for b in plain.touched]
     loops = [s for s in walk(plain.kernel.body) if isinstance(s, Loop) and s.ranged]
     counts = [math.prod(n for _, n in perfect_nest(s)[0]) for s in loops]
+    if plain.segments is not None:
+        counts.append(plain.segments.updates * plain.segments.tail)
     return max([*sizes, *counts], default=0) < NARROW

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tracejit.codegen.loops import (
@@ -41,10 +41,15 @@ def inner_loops(loop: Loop) -> list[Loop]:
     return [s for s in walk(loop.body) if isinstance(s, Loop)]
 
 
-def is_divisible(s: Loop) -> bool:
-    """Can threads run the iterations in any order? Each must write, or add to, elements of its own."""
+def is_divisible(s: Loop, atomic: Collection[Buffer] = ()) -> bool:
+    """Can threads run the iterations in any order? Each must write, or add to, elements of its own.
+
+    atomic: arrays that any thread may add to
+    """
     return not s.serial and all(
-        _has_axis(x.index, s.axis) for x in walk(s.body) if isinstance(x, (Store, Combine))
+        _has_axis(x.index, s.axis)
+        for x in walk(s.body)
+        if isinstance(x, (Store, Combine)) and x.buffer not in atomic
     )
 
 
@@ -91,9 +96,10 @@ def has_time(body: Sequence[Statement]) -> bool:
     return any(isinstance(x, Loop) and x.serial for x in walk(body))
 
 
-def scatters(s: Loop) -> bool:
-    """Does it add to elements that are known only when it runs?"""
-    return any(part.loaded for x in walk(s.body) if isinstance(x, Combine) for part in x.index)
+def scatters(s: Loop, atomic: Collection[Buffer] = ()) -> bool:
+    """Does it add to elements that are known only when it runs, other than of arrays that any thread may?"""
+    added = [x for x in walk(s.body) if isinstance(x, Combine) and x.buffer not in atomic]
+    return any(part.loaded for x in added for part in x.index)
 
 
 def fits_registers(loop: Loop, arrays: Sequence[Buffer]) -> bool:

@@ -59,10 +59,17 @@ class LaunchPrinter(TeamPrinter):
     finish: Kernel | None = None
     has_ticket = False
 
-    def run_launch(self, blocks: int, finish: Kernel | None, joins: Sequence[JoinCopy]) -> str:
+    def run_launch(
+        self,
+        blocks: int,
+        finish: Kernel | None,
+        joins: Sequence[JoinCopy],
+        instead: Callable[[], None] | None = None,
+    ) -> str:
         """The text of the function; its arguments are `self.arguments()`.
 
         finish: what the block that is done last does; joins: what all blocks do, each its share
+        instead: prints what stands in place of the kernel's body
         """
         self.symbols.start_kernel()
         self.finish = finish
@@ -77,7 +84,9 @@ class LaunchPrinter(TeamPrinter):
             self.put(0, f"team = {self.team_text()}")
         place = len(self.lines)
         self.in_row = not any(isinstance(s, Loop) and s.ranged for s in walk(self.kernel.body))
-        if joins:
+        if instead is not None:
+            instead()
+        elif joins:
             self.finishing = True
             for s in joins:
                 self.join_copies(s, first_block=False)
@@ -170,7 +179,8 @@ class LaunchPrinter(TeamPrinter):
         if s.serial:
             self.serial(s)
         elif s.ranged and self.lanes == 0:
-            (self.scattered if scatters(s) else self.timed if has_time(s.body) else self.elements)(s)
+            scattered = scatters(s, self.atomic)
+            (self.scattered if scattered else self.timed if has_time(s.body) else self.elements)(s)
         elif s.ranged:
             self.rows(s)
         elif s.axis in self.unrolled:
@@ -205,7 +215,7 @@ class LaunchPrinter(TeamPrinter):
         own = {x.accumulator for x in walk(s.body) if isinstance(x, Reset)}
         extent = self.symbols.size(s.extent)
         self.divided = True
-        if is_divisible(s):
+        if is_divisible(s, self.atomic):
             self.shared_out(s, extent)
         else:
             self.put(0, "if lane == 0:")
@@ -354,7 +364,7 @@ class LaunchPrinter(TeamPrinter):
         """
         axes, body = perfect_nest(s)
         count = self.symbols.size(math.prod(n for _, n in axes))
-        added = [x for x in body if isinstance(x, Combine)]
+        added = [x for x in body if isinstance(x, Combine) and x.buffer not in self.atomic]
         for k, x in enumerate(added):
             self.put(0, f"place{k} = cuda.shared.array({BLOCK}, np.int64)")
             self.put(0, f"value{k} = cuda.shared.array({BLOCK}, {stored_type(x.buffer)})")
@@ -378,7 +388,7 @@ class LaunchPrinter(TeamPrinter):
         outer = dict(self.names)
         self.axis_names.update(self.positions(axes, body, "e"))
         self.flat = (tuple(a for a, _ in axes), tuple(n for _, n in axes), "e")
-        for group in in_order([x for x in body if not isinstance(x, Combine)]):
+        for group in in_order([x for x in body if x not in added]):
             self.block(group)
         for k, x in enumerate(added):
             self.put(0, f"place{k}[thread] = {self.address(x.buffer, x.index)}")

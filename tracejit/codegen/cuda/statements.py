@@ -50,6 +50,7 @@ class StatementPrinter(KernelPrinter):
         self.products = products_in_sums(kernel)
         self.extents = {s.axis: s.extent for s in walk(kernel.body) if isinstance(s, Loop)}
         self.formula: Source | None = None
+        self.atomic: frozenset[Buffer] = frozenset()  # arrays that any thread adds to, by atomic instructions
         self.code = PythonCode(lambda line: self.put(0, line, self.formula), lambda: self.fresh("t"))
 
     # --- what is told by who runs the statements ------------------------------------------------------------
@@ -114,6 +115,10 @@ class StatementPrinter(KernelPrinter):
         return f"np.uint8({value})" if buffer.dtype == BOOL else value
 
     def combine(self, s: Combine) -> None:
+        if s.buffer in self.atomic:
+            given = f"{s.buffer.name}, {self.address(s.buffer, s.index)}, {self.value(s.value)}"
+            self.first_only(lambda: self.put(0, f"cuda.atomic.add({given})", s.source))
+            return
         self.meet_before([s])
         if s.buffer in self.registers:
             place = self.register(s.buffer, s.index)

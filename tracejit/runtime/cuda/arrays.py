@@ -31,6 +31,7 @@ Shape = tuple[int, ...]
 Facts = tuple[np.dtype[Any], Shape]
 
 INSTALL = 'pip install "tracejit[cuda13]" (CUDA 13) or "tracejit[cuda12]" (CUDA 12)'
+CALLS = "matrix products, factorisations and sorts"  # what CuPy is asked for
 _HOST = (np.ndarray, np.generic, bool, int, float)
 
 
@@ -269,11 +270,11 @@ class TorchMemory:
         return [start + offset for offset, _, _ in parts]
 
     def for_cupy(self, x: Any) -> Any:
-        return load_cupy("matrix products and factorisations").from_dlpack(x.detach())
+        return load_cupy(CALLS).from_dlpack(x.detach())
 
     @contextmanager
     def calls(self, device: int) -> Generator[tuple[Any, Any]]:
-        cupy = load_cupy("matrix products and factorisations")
+        cupy = load_cupy(CALLS)
         stream = cupy.cuda.ExternalStream(self.stream(device), device)
         with cupy.cuda.Device(device), stream, _cupy_calls(cupy) as found:
             yield found

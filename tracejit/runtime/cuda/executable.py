@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tracejit.codegen.cuda.launches import DeviceProgram, Launch, Plain, print_launch
+from tracejit.codegen.cuda.scatter import Sort
 from tracejit.codegen.loops import CONTIGUOUS
 from tracejit.config import Config
 from tracejit.runtime.cuda.arrays import Library, Shape, layout
@@ -147,6 +148,8 @@ class DeviceExecutable:
             if isinstance(step, Plain):
                 launch = next(launches)
                 parts.append(f"# {launch.blocks} blocks of {launch.threads} threads\n{launch.text}")
+            elif isinstance(step, Sort):
+                parts.append(f"# library call: {step.codes.name}.sort(), by CuPy\n")
             else:
                 parts.append(f"# library call: {step.eqn.primitive.name}, by CuPy\n")
         return "\n".join(parts)

@@ -7,6 +7,7 @@ sizes, strides, numbers. Every launch knows where among all of these its argumen
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tracejit.codegen.cuda.launches import DeviceProgram, Launch, Plain
+from tracejit.codegen.cuda.scatter import Sort
 from tracejit.codegen.loops import Buffer, CheckIndex
 from tracejit.codegen.program import LibraryCall
 from tracejit.ir import Var
@@ -103,7 +105,7 @@ class Plan:
         self.statuses: list[Any] = []
         self.runners: list[Runner] = []
 
-    def _lay_out(self, steps: Sequence[Launch | LibraryCall], starter: Starter) -> None:
+    def _lay_out(self, steps: Sequence[Launch | LibraryCall | Sort], starter: Starter) -> None:
         """Find the places of all arguments, and put launches in a row together."""
         named = (*self.program.inputs, *self.program.outputs)
         buffers = [self.program.buffers.get(v) for v in named] + list(self.device_program.offsets)
@@ -114,10 +116,10 @@ class Plan:
         self.checks: list[CheckIndex] = []
         self.words: list[tuple[int, Shape, np.dtype[Any]]] = []  # of each of `checked`: offset, shape, dtype
         constants = Constants(len(buffers) + len(checked) + self.takes_ticket)
-        self.parts: list[int | LibraryCall] = []
+        self.parts: list[int | LibraryCall | Sort] = []
         runs: list[list[Step]] = []
         for step in steps:
-            if isinstance(step, LibraryCall):
+            if not isinstance(step, Launch):
                 self.parts.append(step)
                 continue
             if not self.parts or not isinstance(self.parts[-1], int):
@@ -212,9 +214,12 @@ class Plan:
         return found[0]
 
     def _call_library(
-        self, call: LibraryCall, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any
+        self, call: LibraryCall | Sort, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any
     ) -> None:
         """NumPy's function on CuPy's arrays, which CuPy answers: cuBLAS, cuSOLVER."""
+        if isinstance(call, Sort):
+            self._sort(call, workspace)
+            return
         library = self.library
         shaped = [x.reshape(t[1]) for x, t in zip(outputs, self.types, strict=True)]
         arrays: dict[Var, Any] = dict(zip(self.program.inputs, inputs, strict=True))
@@ -225,6 +230,14 @@ class Plan:
         views = _Lazily(arrays, library.for_cupy)
         with library.calls(self.number) as (linalg, place):
             call_library(call.eqn, views, self.program.schedule.definitions, linalg, place)
+
+    def _sort(self, step: Sort, workspace: Any) -> None:
+        """CuPy's sort, in place; all codes differ, so that it need not be a stable one."""
+        library, codes = self.library, step.codes
+        size = (math.prod(codes.shape),)
+        array = library.part(workspace, self.device_program.offsets[codes], size, codes.dtype)
+        with library.calls(self.number):
+            library.for_cupy(array).sort()
 
 
 class _Lazily(dict[Var, Any]):

@@ -1,0 +1,60 @@
+"""Sums at places that are data as machine code: nothing spills, and loads of values go ahead."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.codegen.cuda.emulated import device_program, printed, traced
+from tests.codegen.cuda.test_compile import ARCHITECTURES, FLOATS, MISSING, MOST_REGISTERS, lines, ptx
+from tests.codegen.cuda.test_scatter import sorting
+from tracejit.codegen.cuda.launches import Launch
+from tracejit.runtime.cuda.compiler import link
+
+pytestmark = [
+    pytest.mark.cuda_compile,
+    pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)} to compile for CUDA"),
+]
+INDEX = np.arange(5000, dtype="i4") % 700
+
+
+def sorted_launches(dtype: str, tail: tuple[int, ...]) -> list[Launch]:
+    graph, arrays = traced(lambda x: np.sum(np.tanh(x[INDEX]) ** 2), np.ones((700, *tail), dtype))
+    with sorting():
+        return printed(device_program(graph), arrays)
+
+
+def check_lean(launch: Launch, dtype: str) -> None:
+    """No calls, spills or memory of a thread's own, for any architecture."""
+    assert not lines(launch, r"\bcall\b|\.local\b")
+    assert dtype == "f8" or not lines(launch, r"\.f64\b")
+    for architecture in ARCHITECTURES:
+        found = link(ptx(launch), architecture)
+        assert (found.spilled, found.stack) == (0, 0)
+        assert found.registers <= MOST_REGISTERS[architecture]
+
+
+@pytest.mark.parametrize("tail", ((), (40,)))
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_sorted_sums_neither_spill_nor_call(dtype: str, tail: tuple[int, ...]) -> None:
+    found = sorted_launches(dtype, tail)
+    assert {"out1_summed", "out1_joined"} <= {x.name for x in found}
+    for launch in found:
+        check_lean(launch, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_four_values_are_loaded_before_the_first_is_added(dtype: str) -> None:
+    summed = next(x for x in sorted_launches(dtype, (40,)) if x.name == "out1_summed")
+    kind = f"f{8 * int(dtype[1])}"
+    found = lines(summed, rf"\bld\.global\.\S*{kind[1:]}\b|\badd(\.rn)?\.{kind}")
+    words = ["load" if x.startswith("ld") else "add" for x in found]
+    assert "load load load load add" in " ".join(words), words
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_all_gathers_of_an_unrolled_loop_are_issued_before_its_first_store(dtype: str) -> None:
+    graph, arrays = traced(lambda x: np.tanh(x[INDEX]) * 2, np.ones(700, dtype), gradient=False)
+    (launch,) = printed(device_program(graph), arrays)
+    values = lines(launch, rf"\b(ld|st)\.global\.f{8 * int(dtype[1])}\b")
+    assert [x[:2] for x in values[:5]] == ["ld"] * 4 + ["st"]
