@@ -183,3 +183,28 @@ def test_inspect_shows_ptx_where_numba_cuda_is() -> None:
 
 def test_opening_the_emulator_needs_nothing() -> None:
     assert isinstance(device.open_device(Config(target="cuda-emu")), device.EmulatedDevice)
+
+
+def test_sums_in_any_order_are_a_setting_of_the_program() -> None:
+    index = np.arange(3000) % 7
+    for transform in (tj.jit, tj.grad, tj.value_and_grad, tj.grad_jit):
+        for target in ("cpu", "cuda-emu"):
+            found = [
+                transform(lambda w: np.sum(w[index] ** 2), target=target, deterministic=flag)(np.ones(7))
+                for flag in (True, False)
+            ]
+            for x, y in zip(*map(np.atleast_1d, map(_last, found)), strict=True):
+                np.testing.assert_allclose(x, y, rtol=1e-14)
+
+
+def _last(found):
+    return found[-1] if isinstance(found, tuple) else found
+
+
+def test_deterministic_is_true_or_false() -> None:
+    with pytest.raises(tj.errors.ArgumentError) as caught:
+        tj.grad_jit(square, deterministic="no")
+    assert str(caught.value) == (
+        "grad_jit: deterministic='no' is neither True nor False\n"
+        "  hint: deterministic=False lets a device add floats in any order"
+    )

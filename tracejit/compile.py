@@ -54,15 +54,18 @@ def run_stages(
     threads: int | None = None,
     choices: Choices | None = None,
     target: str | None = None,
+    deterministic: bool = True,
 ) -> Stages:
     """Take `graph` down the road and keep what each stage made; `fuse=False` runs one kernel an equation.
 
     threads: that one call may use, target: where it runs; None leaves it to `config`
+    deterministic: False lets a device add floats in any order
     choices: what is forced; None leaves it to `config`, or to what `autotune` found where that forces nothing
     """
     config = config or Config.from_environment()
     config = replace(config, fuse=config.fuse and fuse, threads=threads or config.threads)
     config = replace(config, target=target or config.target)  # type: ignore[arg-type]
+    config = replace(config, deterministic=config.deterministic and deterministic)
     if choices is None and config.fuse and config.choices == AUTO and config.target == "cpu":
         choices = recall(graph, config)
     config = replace(config, choices=choices or config.choices)
@@ -90,7 +93,7 @@ def executable_of(program: Program, config: Config) -> Executable | DeviceExecut
     from tracejit.codegen.cuda import launch_program
     from tracejit.runtime.cuda import DeviceExecutable, open_device
 
-    return DeviceExecutable(launch_program(program), config, open_device(config))
+    return DeviceExecutable(launch_program(program, config.deterministic), config, open_device(config))
 
 
 def device_choices(choices: Choices) -> Choices:
@@ -192,9 +195,10 @@ def compile_graph(
     threads: int | None = None,
     choices: Choices | None = None,
     target: str | None = None,
+    deterministic: bool = True,
 ) -> Executable | DeviceExecutable:
     """Compile `graph`; the executable takes a list of arrays in the order of `graph.inputs`.
 
     Native code is made at the first call of each layout.
     """
-    return run_stages(graph, fuse, config, threads, choices, target).executable
+    return run_stages(graph, fuse, config, threads, choices, target, deterministic).executable

@@ -139,6 +139,9 @@ class Config:
     target: Literal["cpu", "cuda", "cuda-emu"] = "cpu"
     """Where programs run: this processor, a CUDA device, or CUDA kernels in an emulator."""
 
+    deterministic: bool = True
+    """False lets CUDA kernels add floats at places that are data in any order, by atomic instructions."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
         """The defaults, changed by `TRACEJIT_CACHE_DIR` (empty: memory only), `TRACEJIT_CACHE_LIMIT` (bytes)

@@ -180,7 +180,13 @@ def inspect_record(record: Record) -> Inspection:
     from tracejit.compile import compile_stages, run_stages, time_run
     from tracejit.schedule.describe import format_schedule
 
-    stages = run_stages(record.graph, record.fuse, threads=record.threads, target=record.target)
+    stages = run_stages(
+        record.graph,
+        record.fuse,
+        threads=record.threads,
+        target=record.target,
+        deterministic=record.deterministic,
+    )
     compiled = compile_stages(stages, record.arrays)
     kernels, library_calls = count_kernels(stages.program)
     memory = format_program(stages.program, record.inputs, record.outputs)

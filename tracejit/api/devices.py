@@ -26,6 +26,15 @@ def check_target(api: str, target: str, threads: int | None) -> None:
         )
 
 
+def check_deterministic(api: str, deterministic: object) -> None:
+    """Raise ArgumentError for what is neither True nor False."""
+    if not isinstance(deterministic, bool):
+        raise ArgumentError(
+            f"{api}: deterministic={deterministic!r} is neither True nor False",
+            hint="deterministic=False lets a device add floats in any order",
+        )
+
+
 # What a call is told by of its leaves, by their class: whatever decides which program runs, and how.
 _looks: dict[type, Callable[[Any], Hashable]] = dict.fromkeys(SCALAR_TYPES, type)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.api.devices import check_target, look_at, stand_ins, twin
+from tracejit.api.devices import check_deterministic, check_target, look_at, stand_ins, twin
 from tracejit.api.lowering import GradOptions, Lowered, lower_grad, lower_value
 from tracejit.api.out import Targets
 from tracejit.api.programs import MAX_ATTEMPTS, NOWHERE, Program, Programs, shared_programs
@@ -41,8 +41,10 @@ class Options:
     donate: tuple[str | int, ...] = ()
     threads: int | None = None
     choices: Choices | None = None
+    deterministic: bool = True
 
     def __post_init__(self) -> None:
+        check_deterministic(self.api, self.deterministic)
         if self.threads is not None:
             object.__setattr__(self, "threads", check_threads(self.api, self.threads))
         check_target(self.api, self.target, self.threads)
@@ -383,6 +385,7 @@ def make_program(
         threads=options.threads,
         choices=options.choices,
         target=options.target,
+        deterministic=options.deterministic,
     )
     inputs = lowered.graph.inputs
     pairs = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, overload
 
 from tracejit.api.functions import Donate, Options, Transformed, base_of
@@ -28,6 +29,7 @@ def jit(
     target: str = ...,
     static_argnames: str | Sequence[str] = ...,
     donate: Donate = ...,
+    deterministic: bool = ...,
 ) -> Transformed: ...
 @overload
 def jit(
@@ -38,6 +40,7 @@ def jit(
     target: str = ...,
     static_argnames: str | Sequence[str] = ...,
     donate: Donate = ...,
+    deterministic: bool = ...,
 ) -> Callable[[Callable[..., Any]], Transformed]: ...
 def jit(
     f: Callable[..., Any] | None = None,
@@ -47,6 +50,7 @@ def jit(
     target: str = "cpu",
     static_argnames: str | Sequence[str] = (),
     donate: Donate = (),
+    deterministic: bool = True,
 ) -> Any:
     """Compile a function of arrays and numbers in any nesting: traced once a signature, then run fused.
 
@@ -60,6 +64,9 @@ def jit(
     static_argnames: parameters whose values are part of the program (settings, sizes); hashable
     donate: parameters, by name or position, whose arrays are used up: a result of equal shape and dtype may
         be written over one, and is then that array itself; where this cannot be, results are fresh as ever
+    deterministic: False lets a device add floats at places that are data (the gradient of `table[index]`) in
+        any order, by atomic instructions: faster for large tables, with last bits that differ from call to
+        call. On a processor it changes nothing
 
     Calls take `out=`, arrays nested like the results, which are written there and returned; unless the
     function has a parameter of that name or `**kwargs`. Raises ArgumentError for arrays of another shape or
@@ -72,6 +79,7 @@ def jit(
     array([-1.,  1.])
     """
     options = Options("jit", None, fuse, target, _names(static_argnames), _several(donate), threads)
+    options = replace(options, deterministic=deterministic)
     return Transformed(f, options) if f is not None else lambda function: Transformed(function, options)
 
 
@@ -85,13 +93,14 @@ def grad(
     target: str = "cpu",
     static_argnames: str | Sequence[str] = (),
     donate: Donate = (),
+    deterministic: bool = True,
 ) -> Transformed:
     """The gradient of a scalar function, as a function of the same arguments.
 
     argnums: the positional argument to differentiate by, or several
     has_aux: `f` returns `(value, aux)`; the result is then `(gradients, aux)`
-    fuse, threads, target, static_argnames, donate: as in `jit`; `out=` of a call takes arrays nested like
-        the gradients
+    fuse, threads, target, static_argnames, donate, deterministic: as in `jit`; `out=` of a call takes arrays
+        nested like the gradients
     Returns gradients nested like the argument (a tuple of them where `argnums` is a tuple).
     Raises ShapeError or DTypeError where the result is no float scalar, DTypeError for an integer argument.
 
@@ -100,9 +109,8 @@ def grad(
     >>> tj.grad(tj.grad(lambda x: x**3))(2.0)
     np.float64(12.0)
     """
-    return _shared(
-        f, _grad_options("grad", argnums, has_aux, False, fuse, target, static_argnames, donate, threads)
-    )
+    options = _grad_options("grad", argnums, has_aux, False, fuse, target, static_argnames, donate, threads)
+    return _shared(f, replace(options, deterministic=deterministic))
 
 
 def value_and_grad(
@@ -115,6 +123,7 @@ def value_and_grad(
     target: str = "cpu",
     static_argnames: str | Sequence[str] = (),
     donate: Donate = (),
+    deterministic: bool = True,
 ) -> Transformed:
     """The value and gradient of a scalar function: `(value, grads)`; with has_aux `((value, aux), grads)`.
 
@@ -123,12 +132,10 @@ def value_and_grad(
     >>> tj.value_and_grad(lambda x, y: x * y, argnums=(0, 1))(2.0, 5.0)
     (np.float64(10.0), (np.float64(5.0), np.float64(2.0)))
     """
-    return _shared(
-        f,
-        _grad_options(
-            "value_and_grad", argnums, has_aux, True, fuse, target, static_argnames, donate, threads
-        ),
+    options = _grad_options(
+        "value_and_grad", argnums, has_aux, True, fuse, target, static_argnames, donate, threads
     )
+    return _shared(f, replace(options, deterministic=deterministic))
 
 
 @overload
@@ -142,6 +149,7 @@ def grad_jit(
     target: str = ...,
     static_argnames: str | Sequence[str] = ...,
     donate: Donate = ...,
+    deterministic: bool = ...,
 ) -> Transformed: ...
 @overload
 def grad_jit(
@@ -154,6 +162,7 @@ def grad_jit(
     target: str = ...,
     static_argnames: str | Sequence[str] = ...,
     donate: Donate = ...,
+    deterministic: bool = ...,
 ) -> Callable[[Callable[..., Any]], Transformed]: ...
 def grad_jit(
     f: Callable[..., Any] | None = None,
@@ -165,6 +174,7 @@ def grad_jit(
     target: str = "cpu",
     static_argnames: str | Sequence[str] = (),
     donate: Donate = (),
+    deterministic: bool = True,
 ) -> Any:
     """Compile the value and the gradient of a scalar function into fused kernels; usable as a decorator.
 
@@ -175,8 +185,8 @@ def grad_jit(
 
     f: the function, in plain NumPy; may be left out to decorate with options
     argnums, has_aux: as in `grad`
-    fuse, threads, target, static_argnames, donate: as in `jit`; `out=` of a call takes arrays nested like
-        `grads`
+    fuse, threads, target, static_argnames, donate, deterministic: as in `jit`; `out=` of a call takes arrays
+        nested like `grads`
 
     >>> @tj.grad_jit(argnums=(0, 1))
     ... def loss(w, b, x):
@@ -188,6 +198,7 @@ def grad_jit(
     options = _grad_options(
         "grad_jit", argnums, has_aux, True, fuse, target, static_argnames, donate, threads
     )
+    options = replace(options, deterministic=deterministic)
     return Transformed(f, options) if f is not None else lambda function: Transformed(function, options)
 
 

@@ -56,6 +56,10 @@ class Record:
     def target(self) -> str:
         return self.function._options.target
 
+    @property
+    def deterministic(self) -> bool:
+        return self.function._options.deterministic
+
     def refuse_devices(self, what: str) -> None:
         """Raise UnsupportedError where the function runs elsewhere than on this processor."""
         if self.target != "cpu":

@@ -22,10 +22,10 @@ Arrays = Sequence[Any]
 CONFIG = Config(cache_dir=None, target="cuda-emu")
 
 
-def device_program(graph: Graph, small: int = 0) -> DeviceProgram:
+def device_program(graph: Graph, small: int = 0, deterministic: bool = True) -> DeviceProgram:
     """The launches of a graph as users get them; `small`: iterations that one block runs alone."""
     with patch.object(launches, "SMALL", small):
-        executable = run_stages(graph, config=CONFIG).executable
+        executable = run_stages(graph, config=CONFIG, deterministic=deterministic).executable
     assert isinstance(executable, DeviceExecutable)
     return executable.device_program
 

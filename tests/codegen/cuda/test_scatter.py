@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 
 from tests.codegen.cuda.emulated import CONFIG, check_function, device_program, printed, run, traced
+from tests.codegen.cuda.test_compile import CASES, launches
 from tracejit.codegen.cuda import scatter
 from tracejit.codegen.cuda.launches import DeviceProgram
 from tracejit.codegen.cuda.scatter import Sort
 from tracejit.errors import IndexOutOfBoundsError
+from tracejit.ir import evaluate
 from tracejit.runtime.cuda import DeviceExecutable
 from tracejit.runtime.cuda.device import EmulatedDevice
 
@@ -132,6 +135,40 @@ def test_whole_numbers_add_up_exactly(rng: Rng) -> None:
     expected = np.zeros(11)
     np.add.at(expected, index, weights)
     np.testing.assert_array_equal(found, expected)
+
+
+# --- in any order -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tail", ((), (3,), (40,)))
+@pytest.mark.parametrize("dtype", ("f8", "f4"))
+def test_atomic_sums_are_the_sums_up_to_rounding(dtype: str, tail: tuple[int, ...], rng: Rng) -> None:
+    graph, arrays = traced(squares(rng.integers(-9, 9, 300)), rng.normal(size=(9, *tail)).astype(dtype))
+    with sorting():
+        program = device_program(graph, deterministic=False)
+    assert not sorts(program)
+    assert any("cuda.atomic.add(out1, " in x.text for x in printed(program, arrays))
+    for x, expected in zip(run(program, arrays), evaluate(graph, arrays), strict=True):
+        np.testing.assert_allclose(x, expected, rtol=1e-4 if dtype == "f4" else 1e-12)
+
+
+def test_atomic_sums_of_rows_with_sums_of_their_own(rng: Rng) -> None:
+    i, j = rng.integers(0, 25, (2, 90))
+    users, items = rng.normal(size=(2, 25, 6))
+    graph, arrays = traced(lambda u, v: np.sum((np.sum(u[i] * v[j], axis=1) - 1) ** 2), users, items)
+    with sorting():
+        program = device_program(graph, deterministic=False)
+    assert [len(p.atomic) for p in program.launches if p.atomic] == [2]
+    for x, expected in zip(run(program, arrays), evaluate(graph, arrays), strict=True):
+        np.testing.assert_allclose(x, expected, rtol=1e-12)
+
+
+def test_floats_have_no_atomic_sums_unless_asked_for() -> None:
+    for name, dtype in CASES:
+        for launch in launches(name, dtype):
+            assert "cuda.atomic.add" not in launch.text.replace("cuda.atomic.add(ticket, 0, ", "")
+    for golden in (Path(__file__).parents[2] / "goldens" / "cuda").glob("*.txt"):
+        assert "cuda.atomic.add" not in golden.read_text().replace("cuda.atomic.add(ticket, 0, ", "")
 
 
 # --- which way ----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from tests.codegen.cuda.emulated import device_program, printed, traced
 from tests.codegen.cuda.test_compile import ARCHITECTURES, FLOATS, MISSING, MOST_REGISTERS, lines, ptx
 from tests.codegen.cuda.test_scatter import sorting
 from tracejit.codegen.cuda.launches import Launch
+from tracejit.ops.reading import read_graph
 from tracejit.runtime.cuda.compiler import link
 
 pytestmark = [
@@ -58,3 +59,30 @@ def test_all_gathers_of_an_unrolled_loop_are_issued_before_its_first_store(dtype
     (launch,) = printed(device_program(graph), arrays)
     values = lines(launch, rf"\b(ld|st)\.global\.f{8 * int(dtype[1])}\b")
     assert [x[:2] for x in values[:5]] == ["ld"] * 4 + ["st"]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_floats_in_any_order_are_added_by_one_instruction(dtype: str) -> None:
+    graph, arrays = traced(lambda x: np.sum(np.tanh(x[INDEX]) ** 2), np.ones(700, dtype))
+    with sorting():
+        found = printed(device_program(graph, deterministic=False), arrays)
+    (adding,) = [x for x in found if "cuda.atomic.add(out1, " in x.text]
+    check_lean(adding, dtype)
+    assert lines(adding, rf"\b(atom|red)\.\S*add\.f{8 * int(dtype[1])}\b")
+
+
+@pytest.mark.parametrize("dtype", ("i8", "i4"))
+def test_integers_are_added_by_one_instruction(dtype: str) -> None:
+    kind = f"i{8 * int(dtype[1])}"
+    graph = read_graph(
+        f"""
+def sums(v0: '{kind}[5000]', v1: 'i32[5000]'):
+    v2: '{kind}[700]' = scatter_add(v0, v1, shape=(700,))
+    return (v2,)
+"""
+    )
+    with sorting():
+        found = printed(device_program(graph), [np.ones(5000, dtype), INDEX])
+    (adding,) = [x for x in found if "cuda.atomic.add(out0, " in x.text]
+    check_lean(adding, dtype)
+    assert lines(adding, rf"\b(atom|red)\.\S*add\.[us]{kind[1:]}\b")
