@@ -80,7 +80,7 @@ class _First(_Printed):
 
     def one_chunk(self) -> None:
         p, s = self.p, self.s
-        self.put("chunk = item" if s.tail == 1 else f"chunk = {p.divided_by('item', self.tail)}")
+        self.put("chunk = item" if s.tail == 1 else f"chunk = {p.divided_by('item', s.tail)}")
         if s.tail > 1:
             self.put(f"value = item - chunk * {self.tail}")
         self.put(f"first = chunk * {self.chunk}")
@@ -144,7 +144,7 @@ class _Second(_Printed):
         width = _width(s)
         groups = -(-s.tail // width)
         count = p.symbols.size(groups)
-        self.put("chunk = item + 1" if groups == 1 else f"chunk = {p.divided_by('item', count)} + 1")
+        self.put("chunk = item + 1" if groups == 1 else f"chunk = {p.divided_by('item', groups)} + 1")
         if s.tail > 1:
             start = "" if groups == 1 else f"(item - (chunk - 1) * {count}) * {width} + "
             self.put(f"value = {start}lane % {width}")
