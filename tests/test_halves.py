@@ -71,6 +71,68 @@ def test_values_and_gradients_are_those_of_float32_rounded_once(
         assert (np.abs(mine.astype("f8") - theirs) <= slack).all()
 
 
+def matmul_loss(x: Any, w: Any) -> Any:
+    return np.tanh(x @ w).sum()
+
+
+def rows_loss(x: Any, w: Any) -> Any:
+    """Softmax of a layer norm, of each row."""
+    away = x - x.mean(axis=1, keepdims=True)
+    normal = away / np.sqrt((away * away).mean(axis=1, keepdims=True) + 1e-5)
+    return (tj.nn.softmax(normal, axis=1) * w).sum()
+
+
+def gather_loss(x: Any, k: Any) -> Any:
+    return (x[k] ** 2).sum()
+
+
+def sized(name: str, n: int, rng: np.random.Generator) -> tuple[Callable[..., Any], list[Any]]:
+    if name == "gather":
+        return gather_loss, [rng.normal(size=(n, 3)), rng.integers(0, n, size=2 * n)]
+    if name == "rows":
+        return rows_loss, [rng.normal(size=(3, n)), rng.normal(size=(3, n))]
+    return matmul_loss, [rng.normal(size=(n, 5)), rng.normal(size=(5, 4))]
+
+
+@each_half
+@pytest.mark.parametrize("n", [1, 33, 257])
+@pytest.mark.parametrize("name", ["matmul", "rows", "gather"])
+def test_every_size_of_work_on_cuda_is_that_of_float32_rounded_once(
+    name: str, n: int, short: str, rng: np.random.Generator
+) -> None:
+    function, arrays = sized(name, n, rng)
+    arrays = [x if x.dtype.kind == "i" else x.astype(half(short)) for x in arrays]
+    wrt = tuple(k for k, x in enumerate(arrays) if x.dtype.kind != "i")
+    value, gradients = tj.grad_jit(function, argnums=wrt, target="cuda-emu")(*arrays)
+    wide = [x if x.dtype.kind == "i" else x.astype("f8") for x in arrays]
+    exact = tj.grad_jit(function, argnums=wrt)(*wide)
+    for mine, theirs in zip((value, *gradients), (exact[0], *exact[1]), strict=True):
+        assert mine.dtype == half(short)
+        # Rows of one element have no variance: what is divided by its root is float32's error, a hundredfold.
+        slack = 0.51 * units(short, theirs) + 1e-5 * np.abs(theirs).max() + 1e-6
+        assert (np.abs(mine.astype("f8") - theirs) <= slack).all()
+
+
+@each_way
+@each_half
+def test_halves_float32_python_numbers_and_integers_mix(
+    short: str, way: str, rng: np.random.Generator
+) -> None:
+    x, w = rng.normal(size=33).astype(half(short)), rng.normal(size=33).astype("f4")
+    n, k = rng.integers(-9, 9, size=33).astype("i1"), rng.integers(0, 9, size=33).astype("i4")
+
+    def f(x: Any, w: Any, n: Any, k: Any) -> Any:
+        return (np.sin(x * 0.1 + n) * w + 2 * k - True).sum()
+
+    options = {"argnums": (0, 1), **WAYS[way]}
+    value, (dx, dw) = tj.grad_jit(f, **options)(x, w, n, k)
+    exact, (ex, ew) = tj.grad_jit(f, argnums=(0, 1))(x.astype("f8"), w.astype("f8"), n, k)
+    assert (value.dtype, dx.dtype, dw.dtype) == (np.float64, half(short), np.float32)  # as NumPy: f16 and i4
+    np.testing.assert_allclose(value, exact, rtol=1e-5)
+    np.testing.assert_allclose(dw, ew, rtol=1e-5, atol=1e-6)
+    assert (np.abs(dx.astype("f8") - ex) <= 0.51 * units(short, ex) + 1e-6).all()
+
+
 @each_way
 @each_half
 def test_other_dtypes_promote_as_numpy_promotes_them(short: str, way: str) -> None:

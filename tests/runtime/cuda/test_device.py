@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from tests.halves import each_half, half
+from tests.halves import each_half, half, same_bits
 from tests.runtime.cuda.fakes import CURRENT, CupyArray, Driver, Dtype, Tensor, on_device, wrap
 from tests.runtime.cuda.fakes import fake_device as fake_device
 from tracejit.codegen.cuda import launches, scatter
@@ -170,6 +170,23 @@ def test_floats_of_two_bytes_come_and_go_as_they_are(
         cancels = 1e-6 * float(np.abs(theirs).max())  # float32's own error in products of matrices
         rounding = 2.0**-8 if short == "bf16" else 2.0**-11
         np.testing.assert_allclose(mine.astype("f4"), theirs, rtol=rounding, atol=cancels)
+
+
+@each_half
+@pytest.mark.parametrize("kind", ["CuPy", "torch"])
+def test_halves_of_numpy_numbers_and_casts_go_with_arrays_of_a_device(
+    fake_device: Driver, rng: np.random.Generator, short: str, kind: str
+) -> None:
+    x, w = rng.normal(size=40).astype("f4"), rng.normal(size=40).astype(half(short))
+    there = wrap(x) if kind == "CuPy" else Tensor(wrap(x))
+
+    def host(found: Any) -> Any:
+        return found.host if kind == "CuPy" else found.array.host
+
+    product = host(tj.jit(lambda x, w, c: x * w * c, target="cuda")(there, w, half(short).type(3)))
+    assert same_bits(product, x * w.astype("f4") * np.float32(3))
+    rounded = host(tj.jit(lambda x: x.astype(half(short)), target="cuda")(there))
+    assert same_bits(rounded, x.astype(half(short)))
 
 
 def test_tensors_of_bfloat16_need_the_package_that_numpy_has_it_from(

@@ -12,6 +12,7 @@ import pytest
 
 import tracejit as tj
 from benchmarks.gpu.rows import CLOSE, ROWS, arguments_of
+from tests.halves import each_half, every_value, half, same_bits
 from tests.schedule.every_schedule import program_of
 from tests.schedule.random_graphs import check_same
 from tracejit.compile import run_stages
@@ -89,6 +90,28 @@ def test_a_sum_and_its_gradient(cupy: Any, rng: np.random.Generator, n: int, dty
     x, y = rng.normal(size=n).astype(dtype), rng.normal(size=n).astype(dtype)
     rtol = 1e-5 if dtype == "float32" else 1e-12
     check(cupy, lambda x, y: (np.tanh(x) * y + np.logaddexp(0, x)).sum(), (x, y), rtol)
+
+
+@each_half
+@pytest.mark.parametrize("n", [1, 33, 257, 5000])
+def test_floats_of_two_bytes(cupy: Any, rng: np.random.Generator, n: int, short: str) -> None:
+    x, y = rng.normal(size=(2, n)).astype(half(short))
+    step = tj.grad_jit(lambda x, y: (np.tanh(x) * y).mean(), argnums=(0, 1), target="cuda")
+    value, gradients = step(cupy.asarray(x), cupy.asarray(y))
+    exact = tj.grad_jit(lambda x, y: (np.tanh(x) * y).mean(), argnums=(0, 1))(x, y)
+    for mine, theirs in zip(on_host(cupy, (value, *gradients)), (exact[0], *exact[1]), strict=True):
+        assert mine.dtype == theirs.dtype == half(short)
+        np.testing.assert_allclose(  # one rounding apart where float32's errors lie at a middle
+            mine.astype("f8"), theirs.astype("f8"), rtol=2.0**-7 if short == "bf16" else 2.0**-10, atol=1e-7
+        )
+
+
+@each_half
+def test_every_float_of_two_bytes_is_read_exactly_and_comes_back(cupy: Any, short: str) -> None:
+    x = every_value(short)
+    wide = tj.jit(lambda x: x.astype(np.float32), target="cuda")(cupy.asarray(x))
+    assert same_bits(cupy.asnumpy(wide), x.astype(np.float32))
+    assert same_bits(cupy.asnumpy(tj.jit(lambda x: x.astype(half(short)), target="cuda")(wide)), x)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 33), (40, 1000), (5, 5000), (3000, 3), (257, 31)])

@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-MISSING = [name for name in ("numba_cuda", "cupy") if find_spec(name) is None]
+MISSING = [name for name in ("numba_cuda", "cupy", "ml_dtypes") if find_spec(name) is None]
 MISSING += [] if shutil.which(os.environ.get("CC", "cc")) else ["a C compiler"]
 TESTS = (
     "test_a_sum_and_its_gradient[33-float64]",
     "test_a_sum_and_its_gradient[1025-float32]",
+    "test_floats_of_two_bytes[33-float16]",
+    "test_floats_of_two_bytes[257-bfloat16]",
+    "test_every_float_of_two_bytes_is_read_exactly_and_comes_back[float16]",
+    "test_every_float_of_two_bytes_is_read_exactly_and_comes_back[bfloat16]",
     "test_rows_and_columns[shape1]",
     "test_rows_and_columns[shape5]",
     "test_random_programs[42]",

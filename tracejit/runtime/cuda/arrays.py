@@ -25,7 +25,7 @@ import numpy as np
 
 from tracejit.codegen.loops import CONTIGUOUS, SCATTERED, held_dtype
 from tracejit.errors import ArgumentError, UnsupportedError
-from tracejit.ir import bfloat16
+from tracejit.ir import bfloat16, is_bfloat16
 
 Shape = tuple[int, ...]
 Facts = tuple[np.dtype[Any], Shape]
@@ -213,13 +213,16 @@ class TorchMemory:
         found = self.dtypes.get(x.dtype)
         if found is None and x.dtype is self.torch.bfloat16:  # NumPy's own is loaded when it is met
             found = self.dtypes[x.dtype] = bfloat16()
-            self.own[found] = x.dtype
         if found is None:
             raise ArgumentError(
                 f'target="cuda": a tensor of {x.dtype} is not supported',
                 hint="convert it first, as with x.float(), and the results back",
             )
         return found, tuple(x.shape)
+
+    def own_dtype(self, dtype: np.dtype[Any]) -> Any:
+        """Torch's object for a dtype; a bfloat16 of NumPy's may come before any tensor of it."""
+        return self.torch.bfloat16 if is_bfloat16(dtype) else self.own[dtype]
 
     def look(self, x: Any) -> Hashable:
         return x.dtype, x.shape, None if x.is_contiguous() else x.stride(), x.get_device()
@@ -246,7 +249,7 @@ class TorchMemory:
     def maker(self, shape: Shape, dtype: np.dtype[Any], device: int) -> Callable[[], Any]:
         place = self.torch.device("cuda", device)
         strides = tuple(math.prod(shape[d + 1 :]) for d in range(len(shape)))
-        own = self.own[dtype]
+        own = self.own_dtype(dtype)
         return functools.partial(self.torch.empty_strided, shape, strides, dtype=own, device=place)
 
     def compact(self, x: Any) -> Any:
@@ -263,7 +266,7 @@ class TorchMemory:
 
     def part(self, block: Any, offset: int, shape: Shape, dtype: np.dtype[Any]) -> Any:
         size = math.prod(shape) * dtype.itemsize
-        return block[offset : offset + size].view(self.own[dtype]).view(shape)
+        return block[offset : offset + size].view(self.own_dtype(dtype)).view(shape)
 
     def pointers(self, block: Any, parts: Sequence[tuple[int, Shape, np.dtype[Any]]]) -> list[int]:
         start = block.data_ptr()
