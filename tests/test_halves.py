@@ -10,7 +10,7 @@ import pytest
 
 import tracejit as tj
 from tests.halves import each_half, half, same_bits
-from tracejit.errors import DTypeError
+from tracejit.errors import ArgumentError, DTypeError
 
 WAYS: dict[str, dict[str, Any]] = {
     "fused": {},
@@ -215,3 +215,28 @@ def test_float16_and_bfloat16_have_no_common_dtype() -> None:
 def test_kernels_move_two_bytes_an_element(short: str) -> None:
     stages = tj.inspect(lambda x: np.exp(x) * 2)(np.ones(1000).astype(half(short)))
     assert "4,000 bytes moved" in str(stages)
+
+
+@each_half
+def test_derivatives_agree_with_differences(short: str) -> None:
+    x = np.linspace(-1, 1, 9).astype(half(short))
+    tj.check_grads(lambda x: (x * x * x).sum(), (x,), order=2)
+
+
+@each_half
+def test_directions_of_other_dtypes_are_converted(short: str) -> None:
+    wide = np.array([1.0, 2.0], "f4")
+    direction = np.array([3.0, 0.5]).astype(half(short))
+    _, pushed = tj.jvp(lambda x: x * x, (wide,), (direction,))
+    np.testing.assert_array_equal(pushed, np.array([6.0, 2.0], "f4"))
+    _, pulled = tj.jvp(lambda x: x * x, (direction,), (wide,))
+    assert same_bits(pulled, np.array([6.0, 2.0]).astype(half(short)))
+
+
+@each_half
+def test_an_out_of_another_dtype_is_an_error_that_says_how_to_make_one(short: str) -> None:
+    x = np.ones(3, half(short))
+    with pytest.raises(ArgumentError) as caught:
+        tj.jit(lambda x: x * 2)(x, out=np.zeros(3, "f4"))
+    name = "np.float16" if short == "f16" else "ml_dtypes.bfloat16"
+    assert str(caught.value).splitlines()[-1] == f"  hint: give an array of that type: np.empty((3,), {name})"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.errors import ArgumentError
-from tracejit.ir import ArrayType
+from tracejit.ir import ArrayType, dtype_source
 from tracejit.ir.source import find_source
 from tracejit.pytree import TreeDef, first_difference, flatten
 
@@ -63,13 +63,13 @@ class Targets:
         if leaf.__class__ is not np.ndarray:
             raise _refusal(
                 f"{place} is a {leaf.__class__.__name__}, which no {noun} can be written to",
-                f"give an array: np.empty({type.shape}, np.{type.dtype})",
+                f"give an array: np.empty({type.shape}, {dtype_source(type.dtype)})",
             )
         if leaf.shape != type.shape or leaf.dtype != type.dtype:
             found = f"{leaf.dtype}{list(leaf.shape)}"
             raise _refusal(
                 f"{place} is {found}, but the {noun} there is {type.dtype}{list(type.shape)}",
-                f"give an array of that type: np.empty({type.shape}, np.{type.dtype})",
+                f"give an array of that type: np.empty({type.shape}, {dtype_source(type.dtype)})",
             )
         if not leaf.flags.writeable:
             raise _refusal(f"{place} is read-only", "give an array that may be written to")

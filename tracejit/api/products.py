@@ -21,7 +21,7 @@ from tracejit.api.programs import Program, shared_programs
 from tracejit.api.signature import Call, Parameters, call_key
 from tracejit.errors import ArgumentError, DTypeError, ShapeError
 from tracejit.frontend import Tracer, argument_of, embed, entering
-from tracejit.ir import Graph, current_builder
+from tracejit.ir import Graph, current_builder, is_floating
 from tracejit.passes import simplify_graph
 from tracejit.pytree import TreeDef, first_difference, flatten
 from tracejit.transforms import jvp_graph, partition_graph, vjp_graph
@@ -274,6 +274,6 @@ def _direction(leaf: Any, type: Any, what: str, whose: str) -> Any:
         raise ShapeError(f"{what} has shape {array.shape}, but the {whose} there is {type}")
     if array.dtype == type.dtype:
         return leaf if isinstance(leaf, Tracer) else array
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "iub" and not is_floating(array.dtype):
         raise DTypeError(f"{what} has dtype {array.dtype}, but the {whose} there is {type}")
     return array.astype(type.dtype)

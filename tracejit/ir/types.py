@@ -115,6 +115,11 @@ def dtype_name(dtype: np.dtype[Any]) -> str | None:
     return DTYPE_NAMES.get(dtype) or ("bf16" if is_bfloat16(dtype) else None)
 
 
+def dtype_source(dtype: np.dtype[Any]) -> str:
+    """A dtype as a user writes it: np.float32."""
+    return f"{'ml_dtypes' if is_bfloat16(dtype) else 'np'}.{dtype}"
+
+
 def dtype_named(name: str) -> np.dtype[Any]:
     """The dtype of a name in the IR's notation."""
     return bfloat16() if name == "bf16" else DTYPES[name]
