@@ -10,7 +10,7 @@ import pytest
 
 import tracejit as tj
 from tests.halves import each_half, half, same_bits
-from tracejit.errors import ArgumentError, DTypeError
+from tracejit.errors import ArgumentError, DTypeError, UnsupportedError
 
 WAYS: dict[str, dict[str, Any]] = {
     "fused": {},
@@ -240,3 +240,43 @@ def test_an_out_of_another_dtype_is_an_error_that_says_how_to_make_one(short: st
         tj.jit(lambda x: x * 2)(x, out=np.zeros(3, "f4"))
     name = "np.float16" if short == "f16" else "ml_dtypes.bfloat16"
     assert str(caught.value).splitlines()[-1] == f"  hint: give an array of that type: np.empty((3,), {name})"
+
+
+@each_way
+@each_half
+def test_a_cast_inside_a_loop_over_time_rounds_at_each_step(short: str, way: str) -> None:
+    def f(x: Any) -> Any:
+        def step(state: Any, _: Any) -> Any:
+            state = (state * np.float32(1.1)).astype(half(short)).astype("f4")
+            return state, state
+
+        return tj.scan(step, x, length=5)[1]
+
+    x = np.linspace(-3, 3, 7).astype("f4")
+    expected, state = [], x
+    for _ in range(5):
+        state = (state * np.float32(1.1)).astype(half(short)).astype("f4")
+        expected.append(state)
+    np.testing.assert_array_equal(tj.jit(f, **WAYS[way])(x), expected)
+
+
+@each_way
+@each_half
+def test_a_loop_over_time_on_them_is_an_error(short: str, way: str) -> None:
+    x = np.ones(3, half(short))
+    loop = tj.grad_jit(lambda x: tj.scan(lambda s, _: (s * 2, None), x, length=5)[0].sum(), **WAYS[way])
+    with pytest.raises(UnsupportedError) as caught:
+        loop(x)
+    message = str(caught.value).splitlines()
+    assert message[0] == f"tj.scan: a loop or branch on {x.dtype} is not supported"
+    assert message[-1] == "  hint: convert the operands first: x.astype(np.float32)"
+
+
+@each_way
+@each_half
+def test_a_loop_with_a_condition_on_them_is_an_error(short: str, way: str) -> None:
+    x = np.ones(3, half(short))
+    with pytest.raises(UnsupportedError) as caught:
+        tj.jit(lambda x: tj.while_loop(lambda s: s < 9, lambda s: s * 2, x, 5)[0], **WAYS[way])(x)
+    message = str(caught.value).splitlines()
+    assert message[0] == f"tj.while_loop: a loop or branch on {x.dtype} is not supported"

@@ -19,7 +19,7 @@ from tracejit.codegen.program import Execution, Program, build_program
 from tracejit.config import AUTO, Choices, Config
 from tracejit.errors import IndexOutOfBoundsError, LinAlgError
 from tracejit.ir import Graph, Kind
-from tracejit.passes import optimize, simplify_graph, widen_halves
+from tracejit.passes import optimize, prepare_unfused
 from tracejit.runtime import blas
 from tracejit.runtime.cache import Origin
 from tracejit.runtime.executable import Executable, layout_of
@@ -74,9 +74,7 @@ def run_stages(
         config = replace(config, choices=device_choices(config.choices))
     times = [time.perf_counter()]
     # Unfused, every intermediate array exists once: views must not be pushed into repeated work.
-    optimized = (
-        optimize(graph, choices=config.choices) if config.fuse else simplify_graph(widen_halves(graph))
-    )
+    optimized = optimize(graph, choices=config.choices) if config.fuse else prepare_unfused(graph)
     times.append(time.perf_counter())
     schedule = schedule_graph(optimized, config.fuse, config.choices)
     times.append(time.perf_counter())

@@ -224,11 +224,11 @@ def inspect_record(record: Record) -> Inspection:
 
 def _count_passes(graph: Graph, stages: Stages) -> tuple[tuple[str, int, int], ...]:
     """Run the passes once more, one by one."""
-    from tracejit.passes import passes_for, simplify_graph
+    from tracejit.passes import passes_for, prepare_unfused
 
     found: list[tuple[str, int, int]] = []
     config = stages.executable.config
-    for step in passes_for(config.choices) if config.fuse else (simplify_graph,):
+    for step in passes_for(config.choices) if config.fuse else (prepare_unfused,):
         before, graph = len(graph.eqns), step(graph)
         found.append((step.__name__, before, len(graph.eqns)))
     return tuple(found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tracejit.codegen.loops import Compute, Loop, Register, Scalar, SetRegister, Store
+from tracejit.codegen.loops import Compute, Loop, Register, Scalar, SetRegister, Store, held_dtype
 from tracejit.ir import Atom, Const, Eqn, Graph, Var, needed_vars
 from tracejit.schedule.access import full_index
 from tracejit.schedule.index import AxisRef, Index
@@ -85,11 +85,11 @@ class _TimeLoop:
         assert eqn.primitive.body is not None
         operands = [language.wrap(self.value(a)) for a in eqn.inputs]
         result = eqn.primitive.body(language, *operands, **eqn.params)
-        return language.cast(result, eqn.out.type.dtype).scalar
+        return language.cast(result, held_dtype(eqn.out.type.dtype)).scalar
 
     def value(self, atom: Atom) -> Scalar:
         if isinstance(atom, Const):
-            return self.lowering.emit("const", (atom.value,), atom.type.dtype)
+            return self.lowering.read(atom, self.place)
         return self.scalars[atom]
 
 

@@ -5,7 +5,15 @@ schedule groups best: views on inputs, broadcasts late, small contractions as lo
 """
 
 from tracejit.passes.lower_contractions import is_small_contraction
-from tracejit.passes.pipeline import PIPELINE, optimize, passes_for, simplify_graph
+from tracejit.passes.pipeline import PIPELINE, optimize, passes_for, prepare_unfused, simplify_graph
 from tracejit.passes.widen_halves import widen_halves
 
-__all__ = ["PIPELINE", "is_small_contraction", "optimize", "passes_for", "simplify_graph", "widen_halves"]
+__all__ = [
+    "PIPELINE",
+    "is_small_contraction",
+    "optimize",
+    "passes_for",
+    "prepare_unfused",
+    "simplify_graph",
+    "widen_halves",
+]

@@ -94,6 +94,11 @@ def simplify_graph(graph: Graph) -> Graph:
     return rewrite_to_end(graph, _CHEAP_RULES, rounds=3)
 
 
+def prepare_unfused(graph: Graph) -> Graph:
+    """What runs in place of PIPELINE where nothing is fused."""
+    return simplify_graph(widen_halves(map_subgraphs(graph, widen_halves)))
+
+
 def map_subgraphs(graph: Graph, function: Pass) -> Graph:
     """The graph with `function` applied to the subgraphs of its equations; itself when there are none."""
     if not any(e.primitive.kind is Kind.CONTROL for e in graph.eqns):
