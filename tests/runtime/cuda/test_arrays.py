@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import types
 
@@ -124,5 +125,21 @@ def test_without_cupy_the_error_says_what_needs_it(fake_device: Driver, monkeypa
         tj.jit(lambda x: x * 2, target="cuda")(np.ones(3))
     assert str(caught.value) == (
         "target=\"cuda\": arrays need CuPy, which cannot be imported (No module named 'cupy')\n"
+        '  hint: pip install "tracejit[cuda13]" (CUDA 13) or "tracejit[cuda12]" (CUDA 12)'
+    )
+
+
+def test_without_cublas_the_error_says_what_needs_it(fake_device: Driver, monkeypatch) -> None:
+    def missing(name: str):
+        if name == "cupyx.scipy.linalg":
+            raise ImportError('Failure finding "libcublasLt.so.13"\nand more')
+        return importlib.import_module(name)
+
+    monkeypatch.setattr(arrays, "import_module", missing)
+    with pytest.raises(tj.UnsupportedError) as caught:
+        tj.jit(lambda a: np.linalg.inv(a), target="cuda")(wrap(np.eye(3)))
+    assert str(caught.value) == (
+        'target="cuda": matrix products, factorisations and sorts need libraries that CuPy cannot load '
+        '(Failure finding "libcublasLt.so.13")\n'
         '  hint: pip install "tracejit[cuda13]" (CUDA 13) or "tracejit[cuda12]" (CUDA 12)'
     )

@@ -285,9 +285,19 @@ class TorchMemory:
 
 @contextmanager
 def _cupy_calls(cupy: Any) -> Generator[tuple[Any, Any]]:
-    """CuPy's `scipy.linalg` and `asarray`; a matrix without a result is an error, as in NumPy."""
+    """CuPy's `scipy.linalg` and `asarray`; a matrix without a result is an error, as in NumPy.
+
+    UnsupportedError where CuPy finds no cuBLAS or cuSOLVER.
+    """
+    try:
+        linalg = import_module("cupyx.scipy.linalg")
+    except ImportError as error:
+        reason = str(error).splitlines()[0]
+        raise UnsupportedError(
+            f'target="cuda": {CALLS} need libraries that CuPy cannot load ({reason})', hint=INSTALL
+        ) from None
     with import_module("cupyx").errstate(linalg="raise"):
-        yield import_module("cupyx.scipy.linalg"), cupy.asarray
+        yield linalg, cupy.asarray
 
 
 @dataclass(frozen=True)
