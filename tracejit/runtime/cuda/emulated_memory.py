@@ -146,8 +146,13 @@ class ReadOnly:
         lanes = self.clock.lanes if mask is None else np.flatnonzero(mask)
         if not 0 <= index + self.offset < self.size:
             raise self.outside(lanes[0], index)
-        self.note_read(lanes, np.full(lanes.size, index + self.offset))
+        if mask is not None or not self.is_noted_for_all(index + self.offset):
+            self.note_read(lanes, np.full(lanes.size, index + self.offset))
         return self.flat[index + self.offset]
+
+    def is_noted_for_all(self, place: int) -> bool:
+        """A read by all threads of one place, noted in a short way; False where that says too little."""
+        return True
 
     def places(self, index: Array, lanes: Array) -> Array:
         places = index + self.offset if self.offset else index
@@ -177,7 +182,10 @@ class Accesses:
         last = times.max()
         if last == 0 or (last < self.clock.met and times.min() >= self.clock.started):
             return None
-        is_over = self.clock.is_over(times, self.threads[places], lanes)
+        threads = self.threads[places]
+        if times.min() >= self.clock.started and (threads == lanes).all():
+            return None
+        is_over = self.clock.is_over(times, threads, lanes)
         return None if is_over.all() else ~is_over
 
     def note_one_each(self, lanes: Array, places: Array) -> None:
@@ -221,6 +229,14 @@ class Memory(ReadOnly):
         if self.added is not None:
             self.follows(lanes, places, self.added, "reads", "added to")
         self.reads.note(lanes, places)
+
+    def is_noted_for_all(self, place: int) -> bool:
+        wrote, read = self.writes.times[place], self.reads.times[place]
+        started, met = self.clock.started, self.clock.met
+        if self.added is not None or not started <= wrote < met or 0 < read < started:
+            return False
+        self.reads.times[place], self.reads.threads[place] = self.clock.time, NOBODY
+        return True
 
     def store(self, mask: Mask, index: Any, value: Any) -> None:
         lanes, places = self.targets(mask, index)

@@ -179,6 +179,7 @@ class _Writer:
         self.temporary = {name for name, n in counts.items() if n == 1}
         self.kept = sorted(set(targets) - self.temporary)
         self.returns = any(isinstance(n, ast.Return) for n in nodes)
+        self.leaves = any(isinstance(n, self.LEAVING) for n in nodes)
 
     def lines_of(self, function: ast.FunctionDef) -> list[str]:
         for name in (*self.kept, *(["_gone"] if self.returns else [])):
@@ -201,7 +202,7 @@ class _Writer:
         depth = self.depth
         for s in statements:
             getattr(self, f"write_{type(s).__name__}", self.refuse)(s, mask)
-            if _has(s, self.LEAVING):
+            if self.leaves and _has(s, self.LEAVING):
                 mask = self.staying(mask)
         self.depth = depth
 
@@ -305,12 +306,12 @@ class _Writer:
 
     def enter_loop(self, s: ast.For | ast.While) -> None:
         self.loops.append("")
-        if _has(s, ast.Break):
+        if self.leaves and _has(s, ast.Break):
             self.loops[-1] = f"_left{self.new_mask()}"
             self.put(f"{self.loops[-1]} = None")
 
     def drop_those_who_left(self, s: ast.For | ast.While, mask: str) -> None:
-        if _has(s, self.LEAVING):
+        if self.leaves and _has(s, self.LEAVING):
             self.put(f"{mask} = {self.stayed(mask)}")
             self.put(f"if {mask} is False: break")
 
