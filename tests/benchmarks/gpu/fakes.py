@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 import types
 from collections.abc import Iterator
@@ -177,11 +178,15 @@ def run_within(commands: Any, scratch: Path, left: Any) -> dict[str, tuple[str, 
 class InProcess:
     """A worker that needs no process; items and answers are turned into text all the same."""
 
+    # Variants change how kernels are printed for as long as they are built: one at a time in a process.
+    lock = threading.Lock()
+
     def __init__(self, session: Session) -> None:
         self.session = session
 
     def ask(self, item: Item, seconds: float) -> Item:
-        found = self.session.answer(json.loads(json.dumps(item)))
+        with self.lock:
+            found = self.session.answer(json.loads(json.dumps(item)))
         return json.loads(json.dumps(found))
 
     def close(self) -> None:
