@@ -48,7 +48,7 @@ def compile_kernels(
         "compile_seconds": None,
     }
     if find_spec("numba_cuda") is not None:
-        driver, config = CudaDriver(None), Config.from_environment()
+        driver, config = CudaDriver(None, None), Config.from_environment()
         started = time.perf_counter()
         for launch in found:
             find_cubin(launch, driver, architecture, config)

@@ -63,10 +63,16 @@ def test_variants_of_ours_give_the_same_values() -> None:
         assert abs(found - value) < 1e-14 and abs(slope - gradient).max() < 1e-18
 
 
+QUICK = ("softmax_cross_entropy", "float32")  # in a few seconds
+COMPILED = [
+    pytest.param(name, dtype, marks=[] if (name, dtype) == QUICK else [pytest.mark.slow])
+    for name in ROWS
+    for dtype in ("float32", "float64")
+]
+
+
 @pytest.mark.cuda_compile
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(("name", "dtype"), COMPILED)
 def test_kernels_of_each_row_compile_at_its_largest_size(name: str, dtype: str) -> None:
     pytest.importorskip("numba_cuda")
     for variant in variants_of(name, "cupy", (*MAIN, *SWEEP), is_device=True):
