@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tracejit.drawing import draw as draw
     from tracejit.errors import ArgumentError as ArgumentError
     from tracejit.errors import CacheWarning as CacheWarning
+    from tracejit.errors import DeviceError as DeviceError
     from tracejit.errors import DTypeError as DTypeError
     from tracejit.errors import IndexOutOfBoundsError as IndexOutOfBoundsError
     from tracejit.errors import InternalError as InternalError
@@ -57,6 +58,7 @@ _PLACES = {
             "ArgumentError",
             "CacheWarning",
             "DTypeError",
+            "DeviceError",
             "IndexOutOfBoundsError",
             "InternalError",
             "LinAlgError",
@@ -86,6 +88,7 @@ __all__ = [
     "CacheWarning",
     "Choices",
     "DTypeError",
+    "DeviceError",
     "IndexOutOfBoundsError",
     "InternalError",
     "LinAlgError",

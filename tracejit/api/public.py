@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, overload
 
 from tracejit.api.functions import Donate, Options, Transformed, base_of
@@ -78,8 +77,8 @@ def jit(
     >>> normalize(np.array([1.0, 3.0]))
     array([-1.,  1.])
     """
-    options = Options("jit", None, fuse, target, _names(static_argnames), _several(donate), threads)
-    options = replace(options, deterministic=deterministic)
+    names, donated = _names(static_argnames), _several(donate)
+    options = Options("jit", None, fuse, target, names, donated, threads, deterministic=deterministic)
     return Transformed(f, options) if f is not None else lambda function: Transformed(function, options)
 
 
@@ -109,8 +108,10 @@ def grad(
     >>> tj.grad(tj.grad(lambda x: x**3))(2.0)
     np.float64(12.0)
     """
-    options = _grad_options("grad", argnums, has_aux, False, fuse, target, static_argnames, donate, threads)
-    return _shared(f, replace(options, deterministic=deterministic))
+    options = _grad_options(
+        "grad", argnums, has_aux, False, fuse, target, static_argnames, donate, threads, deterministic
+    )
+    return _shared(f, options)
 
 
 def value_and_grad(
@@ -133,9 +134,18 @@ def value_and_grad(
     (np.float64(10.0), (np.float64(5.0), np.float64(2.0)))
     """
     options = _grad_options(
-        "value_and_grad", argnums, has_aux, True, fuse, target, static_argnames, donate, threads
+        "value_and_grad",
+        argnums,
+        has_aux,
+        True,
+        fuse,
+        target,
+        static_argnames,
+        donate,
+        threads,
+        deterministic,
     )
-    return _shared(f, replace(options, deterministic=deterministic))
+    return _shared(f, options)
 
 
 @overload
@@ -196,9 +206,8 @@ def grad_jit(
     (np.float64(6.25), array([5., 5.]), np.float64(5.0))
     """
     options = _grad_options(
-        "grad_jit", argnums, has_aux, True, fuse, target, static_argnames, donate, threads
+        "grad_jit", argnums, has_aux, True, fuse, target, static_argnames, donate, threads, deterministic
     )
-    options = replace(options, deterministic=deterministic)
     return Transformed(f, options) if f is not None else lambda function: Transformed(function, options)
 
 
@@ -212,11 +221,13 @@ def _grad_options(
     static_argnames: str | Sequence[str],
     donate: Donate,
     threads: int | None,
+    deterministic: bool,
 ) -> Options:
     numbers = normalize_argnums(argnums)
     given = numbers if isinstance(argnums, (tuple, list)) else numbers[0]
     grad_options = GradOptions(api, given, has_aux, with_value)
-    return Options(api, grad_options, fuse, target, _names(static_argnames), _several(donate), threads)
+    names, donated = _names(static_argnames), _several(donate)
+    return Options(api, grad_options, fuse, target, names, donated, threads, deterministic=deterministic)
 
 
 def _several(donate: Donate) -> tuple[str | int, ...]:

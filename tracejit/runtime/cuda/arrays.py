@@ -32,7 +32,7 @@ Facts = tuple[np.dtype[Any], Shape]
 
 INSTALL = 'pip install "tracejit[cuda13]" (CUDA 13) or "tracejit[cuda12]" (CUDA 12)'
 CALLS = "matrix products, factorisations and sorts"  # what CuPy is asked for
-_HOST = (np.ndarray, np.generic, bool, int, float)
+HOST = (np.ndarray, np.generic, bool, int, float)  # what lies in the host's memory
 
 
 class Library(Protocol):
@@ -354,7 +354,7 @@ def torch_memory() -> TorchMemory:
 @functools.lru_cache(maxsize=64)
 def family_of_type(cls: type) -> Family | None:
     """The family of arrays of a class; None for what is no array of a device."""
-    if issubclass(cls, _HOST):
+    if issubclass(cls, HOST):
         return None
     top = cls.__module__.partition(".")[0]
     if top == "cupy":

@@ -14,6 +14,7 @@ from tracejit.codegen.cuda.launches import Launch
 from tracejit.config import Config
 from tracejit.errors import ArgumentError
 from tracejit.runtime.cuda.arrays import (
+    HOST,
     NUMPY,
     CupyMemory,
     Family,
@@ -35,7 +36,6 @@ Serve = Callable[[Sequence[Any]], list[Any]]
 
 DTypes = Sequence[np.dtype[Any]]
 
-_HOST = (np.ndarray, np.generic, bool, int, float)
 _ALIGNED = 256  # bytes: what arrays in a block of several start at
 
 
@@ -215,7 +215,7 @@ class CudaDevice:
 
 def _hosts(arrays: Sequence[Any]) -> list[int]:
     """Which arrays and numbers lie in the host's memory."""
-    return [k for k, x in enumerate(arrays) if isinstance(x, _HOST)]
+    return [k for k, x in enumerate(arrays) if isinstance(x, HOST)]
 
 
 def _as_guests(family: Guest, arrays: Sequence[Any]) -> Visit:
