@@ -11,27 +11,32 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 import tracejit as tj
 from benchmarks.workload import get_workload
-from tests import golden_programs, test_nn
+from tests import golden_programs, test_nn, test_user_programs
 from tests.codegen.cuda.emulated import check_launches, device_program
+from tests.halves import half
+from tests.interop.losses import layouts
 from tests.ops.cases.case import Case, integers, normal, uniform
 from tests.ops.test_rules import ROWS, moving
 from tests.ops.tracing import Traced, trace_call
+from tests.test_halves import units
 from tests.transforms import functions
 from tests.transforms.checks import float_outputs, is_single, random_like
 from tracejit import nn
 from tracejit.codegen.cuda.launches import iterations
-from tracejit.ir import Graph
+from tracejit.ir import Graph, is_floating
 from tracejit.pytree import flatten
 from tracejit.transforms import vjp_graph
 
 SIZES = (0, 1, 31, 32, 33, 255, 256, 257, 1023, 1024, 1025, 2500)
 FLOATS = ("f8", "f4")
+HALVES = ("f16", "bf16")
 MOST = 30_000  # elements of all results of a row's equations together
 ITERATIONS = 10_000  # of all loops of a row
 
@@ -152,12 +157,33 @@ def _matrix(n: int) -> tuple[Any, ...]:
 def _summed(function: Callable[..., Any]) -> Callable[..., Any]:
     """A loss whose cotangents are not all alike."""
     return lambda *args: sum(
-        np.sum(np.sin(y + 1.0) * y) for y in flatten(function(*args))[0] if y.dtype.kind == "f"
+        np.sum(np.sin(y + 1.0) * y) for y in flatten(function(*args))[0] if is_floating(y.dtype)
     )
 
 
 def _workload(name: str) -> Callable[..., Any]:
     return lambda *args: get_workload(name).loss(*args)
+
+
+def _example(module: str, name: str, nested: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
+    """A function of an example, which imports what only examples need; `nested`: the arguments it takes."""
+
+    def call(*args: Any) -> Any:
+        function = getattr(import_module(f"examples.{module}"), name)
+        return getattr(function, "value", function)(*nested(*args))
+
+    return call
+
+
+def _pair(a: Any, b: Any, *rest: Any) -> tuple[Any, ...]:
+    return ((a, b), *rest)
+
+
+def _labelled(a: Any, b: Any, c: Any, d: Any, x: Any) -> tuple[Any, ...]:
+    return {"hidden": {"w": a, "b": b}, "output": {"w": c, "b": d}}, x, LABELS[: len(x)]
+
+
+DOUBLING = test_user_programs.Doubling()
 
 
 def _tutorial(w: Any, b: Any, x: Any, y: Any) -> Any:
@@ -208,30 +234,74 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], Callable[[int], tuple[Any, ...]]]]
         )
         for name in names
     },
+    "user loss": (test_user_programs.loss, lambda n: (normal(n, 4), normal(4, 3))),
+    "user orbit": (
+        lambda x: np.sum(test_user_programs.orbit(x, 5)),
+        lambda n: (uniform(0.1, 1.0, 5, n),),
+    ),
+    "user slices": (lambda x: test_user_programs.sliced_at_the_end(x, 3), lambda n: (normal(n),)),
+    "user methods": (
+        lambda x: DOUBLING.loss.value(test_user_programs.half_mean(DOUBLING.square(x))),
+        lambda n: (normal(n),),
+    ),
+    "example device": (
+        _example("train_on_device", "loss", _pair),
+        lambda n: (normal(3), normal(), normal(n, 3), uniform(0, 1, n)),
+    ),
+    "example digits": (
+        _example("mlp_digits", "loss", _labelled),
+        lambda n: (normal(5, 4), normal(4), normal(4, 3), normal(3), normal(n, 5)),
+    ),
+    "example oscillators": (
+        _summed(_example("oscillators", "swing", lambda *args: (*args, 2))),
+        lambda n: (uniform(1, 3, n), uniform(0, 1, n), normal(n), normal(n, seed=1)),
+    ),
+}
+WITHOUT_HALVES = {"example oscillators"}  # `tj.scan` refuses floats of two bytes
+# Matrices that lie in memory in any way, made from one of 4 columns.
+LAYOUTS: dict[str, Callable[[Any], Any]] = {
+    **{f"user {name}": make for name, make in test_user_programs.LAYOUTS.items()},
+    **{f"interop {name}": lambda x, name=name: layouts(x)[name] for name in layouts(np.ones((2, 4)))},
 }
 
 
 def check_program(name: str, n: int, dtype: str) -> bool:
     """Value and gradients are the processor's; False where the function takes no such size."""
     loss, make = PROGRAMS[name]
-    arguments = [x.astype(dtype) if _is_double(x) else x for x in make(n)]
+    arguments = make(n)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             loss(*arguments)
         except (ValueError, IndexError):
             return False  # a maximum of nothing
-        wrt = tuple(k for k, x in enumerate(arguments) if np.asarray(x).dtype.kind == "f")
+    to = half(dtype) if dtype in HALVES else np.dtype(dtype)
+    check_loss(loss, [x.astype(to) if _is_double(x) else x for x in arguments], dtype)
+    return True
+
+
+def check_layout(name: str, n: int) -> None:
+    """A matrix of about so many rows that lies in this way: value and gradients are the processor's."""
+    check_loss(lambda x, y: np.sum(np.tanh(x) * y[0]), [LAYOUTS[name](normal(n, 4)), normal(4)], "f8")
+
+
+def check_loss(loss: Callable[..., Any], arguments: Sequence[Any], dtype: str) -> None:
+    """Two bytes are rounded to, once, from what float32 gives."""
+    wrt = tuple(k for k, x in enumerate(arguments) if is_floating(np.asarray(x).dtype))
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         found, expected = (
             flatten(tj.grad_jit(loss, argnums=wrt, target=target)(*arguments))[0]
             for target in ("cuda-emu", "cpu")
         )
     tolerance = 1e-10 if dtype == "f8" else 2e-4
     for x, wanted in zip(found, expected, strict=True):
-        scale = float(np.max(np.abs(wanted), initial=1.0, where=np.isfinite(wanted)))
         assert x.dtype == wanted.dtype
-        np.testing.assert_allclose(x, wanted, rtol=tolerance, atol=tolerance * scale)
-    return True
+        numbers = wanted.astype(float)
+        scale = float(np.max(np.abs(numbers), initial=1.0, where=np.isfinite(numbers)))
+        slack = tolerance * scale + (units(dtype, numbers) if dtype in HALVES else 0.0)
+        is_close = np.isclose(x.astype(float), numbers, rtol=tolerance, atol=slack, equal_nan=True)
+        assert is_close.all(), f"{x} is not {wanted}"
 
 
 # --- all of them --------------------------------------------------------------------------------------------
@@ -248,7 +318,7 @@ def every_check() -> Iterator[tuple[str, Callable[[], bool]]]:
                 yield f"{name} n={n} {dtype}", lambda g=grow, n=n, d=dtype: check_case(g(n), d == "f4")
     for name in PROGRAMS:
         for n in SIZES:
-            for dtype in FLOATS:
+            for dtype in FLOATS if name in WITHOUT_HALVES else FLOATS + HALVES:
                 yield f"{name} n={n} {dtype}", lambda name=name, n=n, d=dtype: check_program(name, n, d)
 
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tests.codegen.cuda.corpus import FLOATS, PROGRAMS, SIZES, Grow, check_case, check_program, grown_rows
+from tests.codegen.cuda.corpus import (
+    FLOATS,
+    LAYOUTS,
+    PROGRAMS,
+    SIZES,
+    WITHOUT_HALVES,
+    Grow,
+    check_case,
+    check_layout,
+    check_program,
+    grown_rows,
+)
+from tests.halves import HALVES
 from tests.ops.test_rules import CASES
 
 ROWS = [
@@ -15,6 +27,11 @@ SIZES_OF_PROGRAMS = [
     pytest.param(name, n, FLOATS[j % 2], id=f"{name}-{n}-{FLOATS[j % 2]}")
     for k, name in enumerate(PROGRAMS)
     for j, n in enumerate(SIZES[k % 2 :: 2])
+]
+SIZES_OF_HALVES = [
+    pytest.param(name, n, *short.values, id=f"{name}-{n}-{short.id}", marks=short.marks)
+    for k, name in enumerate(x for x in PROGRAMS if x not in WITHOUT_HALVES)
+    for n, short in [((1, 33, 257)[k % 3], HALVES[k % 2])]
 ]
 # Library calls: matrices that repeat their rows are singular.
 OF_ONE_SIZE = {"cholesky", "cholesky_adjoint", "log_abs_det", "lu", "lu_solve", "triangular_solve"}
@@ -30,6 +47,19 @@ def test_a_row_of_another_size_gives_what_the_evaluator_gives(grow: Grow, n: int
 def test_a_program_gives_what_it_gives_on_the_processor(name: str, n: int, dtype: str) -> None:
     if not check_program(name, n, dtype):
         pytest.skip("NumPy refuses this size")
+
+
+@pytest.mark.parametrize(("name", "n", "short"), SIZES_OF_HALVES)
+def test_a_program_of_floats_of_two_bytes_gives_what_it_gives_on_the_processor(
+    name: str, n: int, short: str
+) -> None:
+    if not check_program(name, n, short):
+        pytest.skip("NumPy refuses this size")
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_arrays_may_lie_in_memory_in_any_way(name: str) -> None:
+    check_layout(name, 300)
 
 
 def test_every_op_has_a_row_that_grows() -> None:
