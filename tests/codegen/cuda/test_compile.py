@@ -160,16 +160,20 @@ def lines(launch: Launch, pattern: str) -> list[str]:
     return [line.strip() for line in ptx(launch).splitlines() if re.search(pattern, line)]
 
 
+def check_lean(launch: Launch, dtype: str) -> None:
+    """No calls, spills or memory of a thread's own, for any architecture."""
+    assert not lines(launch, r"\bcall\b|\.local\b")
+    assert dtype == "f8" or not lines(launch, r"\.f64\b")
+    for architecture in ARCHITECTURES:
+        found = link(ptx(launch), architecture)
+        assert (found.spilled, found.stack) == (0, 0)
+        assert found.registers <= MOST_REGISTERS[architecture]
+
+
 @pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_no_skeleton_spills_or_calls_or_has_memory_of_its_own(name: str, dtype: str) -> None:
     for launch in launches(name, dtype):
-        assert not lines(launch, r"\bcall\b|\.local\b")
-        if dtype != "f8":
-            assert not lines(launch, r"\.f64\b")
-        for architecture in ARCHITECTURES:
-            found = link(ptx(launch), architecture)
-            assert (found.spilled, found.stack) == (0, 0)
-            assert found.registers <= MOST_REGISTERS[architecture]
+        check_lean(launch, dtype)
 
 
 @each_half
@@ -179,11 +183,7 @@ def test_no_skeleton_spills_or_calls_or_has_memory_of_its_own(name: str, dtype: 
 )
 def test_floats_of_two_bytes_are_computed_in_float32(name: str, short: str) -> None:
     for launch in launches(name, half(short)):
-        assert not lines(launch, r"\bcall\b|\.local\b|\.f64\b")
-        for architecture in ARCHITECTURES:
-            found = link(ptx(launch), architecture)
-            assert (found.spilled, found.stack) == (0, 0)
-            assert found.registers <= MOST_REGISTERS[architecture]
+        check_lean(launch, short)
 
 
 @each_half

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from tests.codegen.cuda.emulated import device_program, printed, traced
-from tests.codegen.cuda.test_compile import ARCHITECTURES, FLOATS, MISSING, MOST_REGISTERS, lines, ptx
+from tests.codegen.cuda.test_compile import FLOATS, MISSING, check_lean, lines
 from tests.codegen.cuda.test_scatter import sorting
 from tracejit.codegen.cuda.launches import Launch
 from tracejit.ops.reading import read_graph
-from tracejit.runtime.cuda.compiler import link
 
 pytestmark = [
     pytest.mark.cuda_compile,
@@ -23,16 +22,6 @@ def sorted_launches(dtype: str, tail: tuple[int, ...]) -> list[Launch]:
     graph, arrays = traced(lambda x: np.sum(np.tanh(x[INDEX]) ** 2), np.ones((700, *tail), dtype))
     with sorting():
         return printed(device_program(graph), arrays)
-
-
-def check_lean(launch: Launch, dtype: str) -> None:
-    """No calls, spills or memory of a thread's own, for any architecture."""
-    assert not lines(launch, r"\bcall\b|\.local\b")
-    assert dtype == "f8" or not lines(launch, r"\.f64\b")
-    for architecture in ARCHITECTURES:
-        found = link(ptx(launch), architecture)
-        assert (found.spilled, found.stack) == (0, 0)
-        assert found.registers <= MOST_REGISTERS[architecture]
 
 
 @pytest.mark.parametrize("tail", ((), (40,)))

@@ -96,11 +96,6 @@ class Launch:
     threads: int
     checks: tuple[CheckIndex, ...]
 
-    @property
-    def has_arrays(self) -> bool:
-        """Is an argument an array of Numba's, rather than an address or a number?"""
-        return any(p.endswith("[]") for p in self.parameters)
-
 
 @dataclass(frozen=True)
 class Plain:
