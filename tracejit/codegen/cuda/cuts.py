@@ -16,6 +16,7 @@ from tracejit.codegen.loops import (
     Combine,
     Compute,
     Fill,
+    JoinCopy,
     Kernel,
     Load,
     Loop,
@@ -38,9 +39,7 @@ def cut(kernel: Kernel) -> list[Kernel]:
     loops = [s for s in kernel.body if isinstance(s, Loop)]
     if len(loops) < 2 or any(isinstance(s, Stage) for s in walk(kernel.body)):
         return [kernel]
-    if any(
-        isinstance(s, SetRegister) for s in kernel.body
-    ):  # what one loop leaves in a register another may read
+    if any(isinstance(s, SetRegister) for s in kernel.body):  # which one loop leaves, and another may read
         return [kernel]
     parts = _parts(kernel.body, loops)
     if parts is None:
@@ -76,7 +75,7 @@ def _parts(body: Sequence[Statement], loops: Sequence[Loop]) -> list[list[Statem
 
 
 def _touched(body: Iterable[Statement]) -> set[Buffer]:
-    return {s.buffer for s in walk(list(body)) if isinstance(s, (Load, Store, Combine, Fill))}
+    return {s.buffer for s in walk(list(body)) if isinstance(s, (Load, Store, Combine, Fill, JoinCopy))}
 
 
 class _Carried:
@@ -121,18 +120,23 @@ class _Carried:
         return found
 
 
-def part_of(kernel: Kernel, name: str, body: list[Statement], scratch: Sequence[Buffer]) -> Kernel:
-    """A kernel that runs some of the statements of another, and has what arrays these need."""
+def part_of(
+    kernel: Kernel, name: str, body: Sequence[Statement], scratch: Sequence[Buffer] | None = None
+) -> Kernel:
+    """A kernel that runs some of the statements of another, and has what arrays these need.
+
+    scratch: the scratch rows that stay such, instead of all
+    """
     touched = _touched(body)
     known = set(kernel.buffers)
-    written = {s.buffer for s in walk(body) if isinstance(s, (Store, Combine, Fill))}
+    written = {s.buffer for s in walk(body) if isinstance(s, (Store, Combine, Fill, JoinCopy))}
     more = sorted((b for b in touched if b not in known), key=lambda b: b.name)
     return Kernel(
         name,
-        body,
+        list(body),
         [*[b for b in kernel.buffers if b in touched], *more],
         written,
-        [b for b in scratch if b in touched],
+        [b for b in (kernel.scratch if scratch is None else scratch) if b in touched],
         any(isinstance(s, CheckIndex) for s in walk(body)),
         kernel.shared,
     )

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.codegen.cuda.cuts import cut
+from tracejit.codegen.cuda.cuts import cut, part_of
 from tracejit.codegen.cuda.nests import (
     SHORT,
     UNROLLED,
@@ -46,16 +46,13 @@ from tracejit.codegen.cuda.teams import BLOCK, JOINED_BY_WARPS, WARP, WARPS
 from tracejit.codegen.loops import (
     Buffer,
     CheckIndex,
-    Combine,
     Fill,
     JoinCopy,
     Kernel,
     Layouts,
-    Load,
     Loop,
     MergePartial,
     Statement,
-    Store,
     nbytes,
     walk,
 )
@@ -211,7 +208,7 @@ def _sorted(kernel: Kernel, scatters: Sequence[Scatter], deterministic: bool) ->
 
 def _divided(kernel: Kernel, atomic: Sequence[Buffer]) -> Iterator[Plain]:
     """Blocks share the iterations of the outermost loop, if they can."""
-    added = without_fills(kernel, atomic, kernel.name) if atomic else kernel
+    added = without_fills(kernel, atomic) if atomic else kernel
     ranged = in_ranges(added, 0)
     if ranged is None:
         yield from _in_one_block(kernel)
@@ -234,7 +231,7 @@ def _in_one_block(kernel: Kernel) -> Iterator[Plain]:
     for buffer in large:
         yield from _filled(buffer, kernel.name)
     if large:
-        kernel = without_fills(kernel, large, kernel.name)
+        kernel = without_fills(kernel, large)
     is_shared = sum(map(nbytes, kernel.scratch)) <= SHARED_BYTES
     yield Plain(kernel, BLOCK, 1, shared=tuple(kernel.scratch) if is_shared else ())
 
@@ -253,17 +250,17 @@ def _in_many_blocks(ranged: Ranged, atomic: Sequence[Buffer] = ()) -> Iterator[P
     }
     fills = [s for s in (ranged.start.body if ranged.start is not None else ()) if isinstance(s, Fill)]
     name = ranged.kernel.name
-    part = _with_body(ranged.part, [*fills, *ranged.part.body], f"{name}.part")
+    part = part_of(ranged.part, f"{name}.part", [*fills, *ranged.part.body])
     last = [s for k in (ranged.join, ranged.finish) if k is not None for s in k.body]
     joins = [s for s in last if isinstance(s, JoinCopy)]
     if sum(math.prod(copies[s.buffer].shape) for s in joins) <= JOINED_BY_LAST:
-        finish = _with_body(ranged.kernel, last, f"{name}.finish") if last else None
+        finish = part_of(ranged.kernel, f"{name}.finish", last) if last else None
         yield Plain(part, lanes, blocks, partials, copies, registers, shared, finish, atomic=tuple(atomic))
         return
     rest = [s for s in last if not isinstance(s, JoinCopy)]
     yield Plain(part, lanes, blocks, partials, copies, registers, shared, atomic=tuple(atomic))
-    join = _with_body(ranged.kernel, joins, f"{name}.join")
-    finish = _with_body(ranged.kernel, rest, f"{name}.finish") if rest else None
+    join = part_of(ranged.kernel, f"{name}.join", joins)
+    finish = part_of(ranged.kernel, f"{name}.finish", rest) if rest else None
     joined = {s.buffer: copies[s.buffer] for s in joins}
     size = max(math.prod(s.buffer.shape) for s in joins)
     yield Plain(
@@ -282,19 +279,6 @@ def _partials(s: MergePartial, blocks: int) -> tuple[Buffer, ...]:
     if not s.accumulator.reducer.startswith("arg"):
         return (value,)
     return value, Buffer(None, (blocks,), np.dtype(np.int64), f"partial{s.slot}_at")
-
-
-def _with_body(kernel: Kernel, body: Sequence[Statement], name: str) -> Kernel:
-    touching = {s.buffer for s in walk(body) if isinstance(s, (Load, Store, Combine, Fill, JoinCopy))}
-    return Kernel(
-        name,
-        list(body),
-        [b for b in kernel.buffers if b in touching],
-        {b for b in kernel.written if b in touching},
-        [b for b in kernel.scratch if b in touching],
-        any(isinstance(s, CheckIndex) for s in walk(body)),
-        kernel.shared,
-    )
 
 
 def iterations(body: Sequence[Statement]) -> int:

@@ -10,7 +10,7 @@ Equal codes do not exist, so that any sort gives one order.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -300,10 +300,9 @@ def zeros(buffer: Buffer, name: str) -> Kernel:
     return Kernel(f"{name}.zeros_{buffer.name}", body, [buffer], {buffer}, [])
 
 
-def without_fills(kernel: Kernel, targets: Iterable[Buffer], name: str) -> Kernel:
-    hidden = set(targets)
-    body = [s for s in kernel.body if not (isinstance(s, Fill) and s.buffer in hidden)]
-    return part_of(kernel, name, body, kernel.scratch)
+def without_fills(kernel: Kernel, targets: Collection[Buffer]) -> Kernel:
+    body = [s for s in kernel.body if not (isinstance(s, Fill) and s.buffer in targets)]
+    return part_of(kernel, kernel.name, body)
 
 
 def sorted_steps(kernel: Kernel, scatters: Sequence[Scatter]) -> Steps:
@@ -382,13 +381,12 @@ class _Sorted:
         self.checked.update(id(s) for s in scatter.needed if isinstance(s, CheckIndex))
         for loop in reversed(scatter.batch):
             body = [Loop(loop.axis, loop.extent, body)]
-        return part_of(self.kernel, f"{self.kernel.name}.places{k}", body, [])
+        return part_of(self.kernel, f"{self.kernel.name}.places{k}", body)
 
     def rest(self) -> Kernel | None:
         """The kernel, which leaves values in place of adding them; None where nothing is left to do."""
-        targets = {x.combine.buffer for x in self.scatters}
-        body = [s for s in self.kernel.body if not (isinstance(s, Fill) and s.buffer in targets)]
-        body = _replaced(body, self.replaced)
+        hidden = without_fills(self.kernel, [x.combine.buffer for x in self.scatters])
+        body = _replaced(hidden.body, self.replaced)
         used = {x for s in walk(body) for x in operands(s)}
         checks = (s for s in walk(body) if isinstance(s, CheckIndex) and id(s) in self.checked)
         made_before = {id(s): list[Statement]() for s in checks if s.scalar not in used}
@@ -396,7 +394,7 @@ class _Sorted:
         lasting = (Store, Combine, Accumulate, Fill, CheckIndex)
         if not any(isinstance(s, lasting) for s in walk(body)):
             return None
-        return part_of(self.kernel, self.kernel.name, body, self.kernel.scratch)
+        return part_of(self.kernel, self.kernel.name, body)
 
 
 def _code(scatter: Scatter, codes: Buffer) -> list[Statement]:
