@@ -382,5 +382,5 @@ def _is_narrow(plain: Plain) -> bool:
     loops = [s for s in walk(plain.kernel.body) if isinstance(s, Loop) and s.ranged]
     counts = [math.prod(n for _, n in perfect_nest(s)[0]) for s in loops]
     if plain.segments is not None:
-        counts.append(plain.segments.updates * plain.segments.tail)
+        counts.append(math.prod(n for _, n in plain.segments.scatter.axes))
     return max([*sizes, *counts], default=0) < NARROW

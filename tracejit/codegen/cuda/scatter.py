@@ -69,53 +69,6 @@ class Sort:
 
 
 @dataclass(frozen=True, eq=False)
-class Segments:
-    """A launch that adds up the updates of each place, or the second one, for places that chunks share.
-
-    codes: of all updates, in order; bits: those of an update's number, below the place
-    load: where values are, None for a constant; axes: of a value, those of updates first
-    tail: values of an update; chunk: updates that a thread adds up; leads: what the first place of each
-        chunk gets from it, where the chunk before has that place too
-    """
-
-    combine: Combine
-    codes: Buffer
-    bits: int
-    load: Load | None
-    axes: Axes
-    updates: int
-    tail: int
-    chunk: int
-    leads: Buffer
-    is_second: bool = False
-
-    @property
-    def chunks(self) -> int:
-        return -(-self.updates // self.chunk)
-
-    @property
-    def kernel(self) -> Kernel:
-        """A kernel whose statements only say which arrays the launch reads and writes."""
-        target = self.combine.buffer
-        touched: list[Statement] = [_touch(self.codes)]
-        if self.load is not None and not self.is_second:
-            touched.append(self.load)
-        touched += [_touch(self.leads), _touch(target)] if self.is_second else []
-        stored = [target] if self.is_second else [target, self.leads]
-        touched += [Store(b, (), self.combine.value) for b in stored]
-        buffers = list(dict.fromkeys(s.buffer for s in touched if isinstance(s, (Load, Store))))
-        name = f"{target.name}_{'joined' if self.is_second else 'summed'}"
-        return Kernel(name, touched, buffers, set(stored), [])
-
-
-def _touch(buffer: Buffer) -> Load:
-    return Load(Scalar("load", (), buffer.dtype, 0), buffer, (), ())
-
-
-Steps = list[Kernel | Sort | Segments]
-
-
-@dataclass(frozen=True, eq=False)
 class Scatter:
     """One sum at places that are data, taken apart.
 
@@ -147,7 +100,14 @@ class Scatter:
         return max(1, (self.updates - 1).bit_length())
 
     @property
+    def chunk(self) -> int:
+        """Updates that a thread adds up: about as many as chunks that share a place may have to be joined."""
+        root = math.isqrt(self.updates * min(self.width, 32) // 32)
+        return min(max(32, 1 << max(0, root.bit_length() - 1)), 256)
+
+    @property
     def axes(self) -> Axes:
+        """Of a value, those of updates first."""
         return [(x.axis, x.extent) for x in (*self.batch, *self.tail)]
 
     @property
@@ -168,6 +128,47 @@ class Scatter:
     def key(self) -> tuple[Any, ...]:
         """Equal for sums whose updates go to the same places."""
         return (self.place, tuple(x.axis for x in self.batch), self.places)
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """A launch that adds up the updates of each place, or the second one, for places that chunks share.
+
+    codes: of all updates, in order; load: where values are, None for a constant
+    leads: what the first place of each chunk gets from it, where the chunk before has that place too
+    """
+
+    scatter: Scatter
+    codes: Buffer
+    load: Load | None
+    leads: Buffer
+    is_second: bool = False
+
+    @property
+    def chunks(self) -> int:
+        return self.leads.shape[0]
+
+    @property
+    def kernel(self) -> Kernel:
+        """A kernel whose statements only say which arrays the launch reads and writes."""
+        combine = self.scatter.combine
+        target = combine.buffer
+        touched: list[Statement] = [_touch(self.codes)]
+        if self.load is not None and not self.is_second:
+            touched.append(self.load)
+        touched += [_touch(self.leads), _touch(target)] if self.is_second else []
+        stored = [target] if self.is_second else [target, self.leads]
+        touched += [Store(b, (), combine.value) for b in stored]
+        buffers = list(dict.fromkeys(s.buffer for s in touched if isinstance(s, (Load, Store))))
+        name = f"{target.name}_{'joined' if self.is_second else 'summed'}"
+        return Kernel(name, touched, buffers, set(stored), [])
+
+
+def _touch(buffer: Buffer) -> Load:
+    return Load(Scalar("load", (), buffer.dtype, 0), buffer, (), ())
+
+
+Steps = list[Kernel | Sort | Segments]
 
 
 # --- which way ----------------------------------------------------------------------------------------------
@@ -356,13 +357,9 @@ class _Sorted:
             instead.append(Store(values, index, combine.value))
             load = Load(Scalar("load", (), target.dtype, combine.value.level), values, index, ())
         self.replaced[id(combine)] = instead
-        chunk = _chunk(scatter.updates, scatter.width)
-        leads = Buffer(None, (-(-scatter.updates // chunk), scatter.width), target.dtype)
-        leads.name = f"{target.name}_leads"
-        sums = Segments(
-            *(combine, codes, scatter.bits, load, scatter.axes, scatter.updates, scatter.width, chunk, leads)
-        )
-        self.sums.append(sums)
+        chunks = -(-scatter.updates // scatter.chunk)
+        leads = Buffer(None, (chunks, scatter.width), target.dtype, f"{target.name}_leads")
+        self.sums.append(Segments(scatter, codes, load, leads))
 
     def source_of(self, value: Scalar, scatter: Scatter) -> Load | None:
         """Where the value is in memory, before the kernel and after it, at a place that counters tell."""
@@ -415,9 +412,3 @@ def _replaced(body: Sequence[Statement], instead: Mapping[int, list[Statement]])
         else:
             found += instead.get(id(s), [s])
     return found
-
-
-def _chunk(updates: int, width: int) -> int:
-    """Updates that one thread adds up: about as many as chunks that share a place may have to be joined."""
-    root = math.isqrt(updates * min(width, 32) // 32)
-    return min(max(32, 1 << max(0, root.bit_length() - 1)), 256)

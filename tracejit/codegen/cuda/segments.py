@@ -7,23 +7,19 @@ Each place is written by one thread a launch, and the order of all sums follows 
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
-
 from tracejit.codegen.cuda.scalars import literal
+from tracejit.codegen.cuda.scatter import Segments
+from tracejit.codegen.cuda.source import LaunchPrinter
 from tracejit.codegen.cuda.teams import BLOCK, WARP, WARPS
 from tracejit.codegen.loops import Accumulator
-
-if TYPE_CHECKING:
-    from tracejit.codegen.cuda.scatter import Segments
-    from tracejit.codegen.cuda.source import LaunchPrinter
 
 AT_ONCE = 4  # updates whose loads are under way together
 
 
 def segment_items(s: Segments) -> int:
     """What is shared out: first a value of a chunk to a thread, in the second launch some to a warp."""
-    return (s.chunks - 1) * -(-s.tail // _width(s)) if s.is_second else s.chunks * s.tail
+    values = s.scatter.width
+    return (s.chunks - 1) * -(-values // _lanes(s)) if s.is_second else s.chunks * values
 
 
 def segment_workers(s: Segments) -> int:
@@ -35,18 +31,19 @@ def print_segments(printer: LaunchPrinter, s: Segments) -> None:
     (_Second if s.is_second else _First)(printer, s).run()
 
 
-def _width(s: Segments) -> int:
+def _lanes(s: Segments) -> int:
     """Lanes of a warp that take values side by side, in the second launch; the others take chunks."""
-    return min(WARP, 1 << max(0, s.tail - 1).bit_length())
+    return min(WARP, 1 << max(0, s.scatter.width - 1).bit_length())
 
 
 class _Printed:
     def __init__(self, printer: LaunchPrinter, s: Segments) -> None:
-        self.p, self.s = printer, s
+        self.p, self.s, self.combine = printer, s, s.scatter.combine
         size = printer.symbols.size
-        self.bits, self.chunk = size(s.bits), size(s.chunk)
-        self.tail, self.updates = size(s.tail), size(s.updates)
-        self.zero = literal(0, s.combine.buffer.dtype)
+        self.values = s.scatter.width
+        self.bits, self.chunk = size(s.scatter.bits), size(s.scatter.chunk)
+        self.width, self.updates = size(self.values), size(s.scatter.updates)
+        self.zero = literal(0, self.combine.buffer.dtype)
 
     def put(self, text: str) -> None:
         self.p.put(0, text)
@@ -57,16 +54,17 @@ class _Printed:
     def place(self, at: str) -> str:
         return f"{self.code(at)} >> {self.bits}"
 
-    def target(self, place: str, value: str) -> str:
-        at = place if self.s.tail == 1 else f"{place} * {self.tail} + {value}"
-        return f"{self.s.combine.buffer.name}[{at}]"
+    def target(self, place: str) -> str:
+        return self.element(self.combine.buffer.name, place)
 
-    def lead(self, chunk: str, value: str) -> str:
-        at = chunk if self.s.tail == 1 else f"{chunk} * {self.tail} + {value}"
-        return f"{self.s.leads.name}[{at}]"
+    def lead(self, chunk: str) -> str:
+        return self.element(self.s.leads.name, chunk)
+
+    def element(self, name: str, row: str) -> str:
+        return f"{name}[{row}]" if self.values == 1 else f"{name}[{row} * {self.width} + value]"
 
     def added(self, old: str, value: str) -> str:
-        return self.p.combined(self.s.combine.reducer, old, value, self.s.combine.buffer.dtype)
+        return self.p.combined(self.combine.reducer, old, value, self.combine.buffer.dtype)
 
 
 class _First(_Printed):
@@ -79,10 +77,10 @@ class _First(_Printed):
         p.counted("item", bounds, self.one_chunk)
 
     def one_chunk(self) -> None:
-        p, s = self.p, self.s
-        self.put("chunk = item" if s.tail == 1 else f"chunk = {p.divided_by('item', s.tail)}")
-        if s.tail > 1:
-            self.put(f"value = item - chunk * {self.tail}")
+        p = self.p
+        self.put("chunk = item" if self.values == 1 else f"chunk = {p.divided_by('item', self.values)}")
+        if self.values > 1:
+            self.put(f"value = item - chunk * {self.width}")
         self.put(f"first = chunk * {self.chunk}")
         self.put(f"stop = first + {self.chunk} if first + {self.chunk} < {self.updates} else {self.updates}")
         self.put(f"place = {self.place('first')}")
@@ -95,9 +93,9 @@ class _First(_Printed):
 
     def leave(self) -> None:
         self.put("if is_lead:")
-        self.p.put(1, f"{self.lead('chunk', 'value')} = total")
+        self.p.put(1, f"{self.lead('chunk')} = total")
         self.put("else:")
-        self.p.put(1, f"{self.target('place', 'value')} = total")
+        self.p.put(1, f"{self.target('place')} = total")
 
     def updates_of(self, positions: list[str]) -> None:
         """The loads of several updates, then their sums."""
@@ -119,11 +117,10 @@ class _First(_Printed):
     def value(self, k: int) -> str:
         p, load = self.p, self.s.load
         if load is None:
-            return p.value(self.s.combine.value)
+            return p.value(self.combine.value)
         update = f"code{k} - (place{k} << {self.bits})"
-        self.put(f"e{k} = {update if self.s.tail == 1 else f'({update}) * {self.tail} + value'}")
-        p.axis_names.update(p.positions(self.s.axes, [load], f"e{k}"))
-        p.flat = (tuple(a for a, _ in self.s.axes), tuple(n for _, n in self.s.axes), f"e{k}")
+        self.put(f"e{k} = {update if self.values == 1 else f'({update}) * {self.width} + value'}")
+        p.stand_at(f"e{k}", self.s.scatter.axes, [load])
         self.put(f"value{k} = {p.memory(load.buffer, load.index)}")
         p.flat = None
         return f"value{k}"
@@ -140,21 +137,20 @@ class _Second(_Printed):
         p.counted("item", bounds, self.one_chunk)
 
     def one_chunk(self) -> None:
-        p, s = self.p, self.s
-        width = _width(s)
-        groups = -(-s.tail // width)
+        p, lanes = self.p, _lanes(self.s)
+        groups = -(-self.values // lanes)
         count = p.symbols.size(groups)
         self.put("chunk = item + 1" if groups == 1 else f"chunk = {p.divided_by('item', groups)} + 1")
-        if s.tail > 1:
-            start = "" if groups == 1 else f"(item - (chunk - 1) * {count}) * {width} + "
-            self.put(f"value = {start}lane % {width}")
+        if self.values > 1:
+            start = "" if groups == 1 else f"(item - (chunk - 1) * {count}) * {lanes} + "
+            self.put(f"value = {start}lane % {lanes}")
         self.put(f"first = chunk * {self.chunk}")
         self.put(f"place = {self.place('first')}")
         before = self.place(f"first - {self.chunk} - 1")
         self.put(f"if {self.place('first - 1')} == place and (chunk == 1 or {before} != place):")
         p.depth += 1
         self.find_stop()
-        self.add_up(width)
+        self.add_up(lanes)
         p.depth -= 1
 
     def find_stop(self) -> None:
@@ -171,24 +167,21 @@ class _Second(_Printed):
         self.p.put(1, "else:")
         self.p.put(2, "stop = middle")
 
-    def add_up(self, width: int) -> None:
-        p, s = self.p, self.s
-        total = Accumulator(s.combine.reducer, s.combine.buffer.dtype)
+    def add_up(self, lanes: int) -> None:
+        p = self.p
+        total = Accumulator(self.combine.reducer, self.combine.buffer.dtype)
         p.names[total] = "total"
         self.put(f"total = {self.zero}")
-        is_some = f"value < {self.tail}" if s.tail % width else ""
+        is_some = f"value < {self.width}" if self.values % lanes else ""
         if is_some:
             self.put(f"if {is_some}:")
             p.depth += 1
-        start = "chunk" if width == WARP else f"chunk + lane // {width}" if width > 1 else "chunk + lane"
-        added = self.added("total", self.lead("k", "value"))
-        p.counted("k", (start, "stop", WARP // width), lambda: self.put(f"total = {added}"))
+        start = "chunk" if lanes == WARP else f"chunk + lane // {lanes}" if lanes > 1 else "chunk + lane"
+        added = self.added("total", self.lead("k"))
+        p.counted("k", (start, "stop", WARP // lanes), lambda: self.put(f"total = {added}"))
         p.depth -= bool(is_some)
-        rounds = int(math.log2(WARP // width))
-        if rounds:
-            self.put(f"for d in range({rounds}):")
-            read = "cuda.shfl_xor_sync(0xffffffff, {}, 16 >> d)"
-            p.indented(lambda: p.with_other(total, lambda x: read.format(x)))
-        target = self.target("place", "value")
-        self.put(f"if lane < {width}{f' and {is_some}' if is_some else ''}:")
+        if lanes < WARP:
+            p.over_warp([total], (WARP // lanes).bit_length() - 1)
+        target = self.target("place")
+        self.put(f"if lane < {lanes}{f' and {is_some}' if is_some else ''}:")
         p.put(1, f"{target} = {self.added(target, 'total')}")

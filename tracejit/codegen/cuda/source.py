@@ -306,8 +306,7 @@ class LaunchPrinter(TeamPrinter):
         self.put(0, f"for e in range(block * {BLOCK} + thread, {count}, {BLOCK} * cuda.gridDim.x):")
         self.depth += 1
         outer = dict(self.names)
-        self.axis_names.update(self.positions(axes, body, "e"))
-        self.flat = (tuple(a for a, _ in axes), tuple(n for _, n in axes), "e")
+        self.stand_at("e", axes, body)
         self.block(body)
         self.names, self.flat = outer, None
         self.depth -= 1
@@ -328,6 +327,11 @@ class LaunchPrinter(TeamPrinter):
                 self.block(group)
                 known[k] = {x: n for x, n in self.names.items() if x not in outer}
         self.names, self.flat = outer, None
+
+    def stand_at(self, name: str, axes: Axes, body: Sequence[Statement]) -> None:
+        """What is printed from here on is for the element of a nest that has this number."""
+        self.axis_names.update(self.positions(axes, body, name))
+        self.flat = (tuple(a for a, _ in axes), tuple(n for _, n in axes), name)
 
     def positions(self, axes: Axes, body: Sequence[Statement], name: str) -> dict[int, str]:
         """The counters of the nest's loops from an element's number, those that are needed."""
@@ -386,8 +390,7 @@ class LaunchPrinter(TeamPrinter):
 
     def leave_values(self, axes: Axes, body: Sequence[Statement], added: Sequence[Combine]) -> None:
         outer = dict(self.names)
-        self.axis_names.update(self.positions(axes, body, "e"))
-        self.flat = (tuple(a for a, _ in axes), tuple(n for _, n in axes), "e")
+        self.stand_at("e", axes, body)
         for group in in_order([x for x in body if x not in added]):
             self.block(group)
         for k, x in enumerate(added):

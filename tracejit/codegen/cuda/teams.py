@@ -154,10 +154,11 @@ class TeamPrinter(StatementPrinter):
         self.take_from_shared(accumulators, places)
         self.touched = {}
 
-    def over_warp(self, accumulators: Sequence[Accumulator]) -> None:
+    def over_warp(self, accumulators: Sequence[Accumulator], rounds: int = 5) -> None:
+        """Every thread gets what those found that are 16, 8, ... away from it: after 5 rounds, the warp."""
         if not accumulators:
             return
-        self.put(0, "for d in range(5):")
+        self.put(0, f"for d in range({rounds}):")
         self.depth += 1
         for a in accumulators:
             self.with_other(a, lambda x: f"cuda.shfl_xor_sync({_MASK}, {x}, 16 >> d)")
