@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,31 +59,47 @@ def scan(f: Callable[..., Any], init: Any, xs: Any = None, length: int | None = 
     rows, rows_tree = flatten(xs)
     try:
         with calling("tj.scan"):
-            steps = _length(rows, rows_tree, length)
-            if current_builder() is None:
-                return _run(f, carries, tree, rows, rows_tree, steps)
-            return _Scan(f, carries, tree, rows, rows_tree, steps).emit()
+            loop = _Scan(f, carries, tree, rows, rows_tree, _length(rows, rows_tree, length))
+            return loop.run() if current_builder() is None else loop.emit()
     except TracejitError as error:
         raise located(error) from None
 
 
-def _type(leaf: Any) -> ArrayType:
+def type_of_leaf(leaf: Any) -> ArrayType:
     return argument_of(leaf).type
+
+
+def check_count(what: str, given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 0:
+        raise ArgumentError(f"{what} must be an integer from 0 on, got {given!r}")
+    return int(given)
+
+
+def check_nesting(what: str, before: TreeDef, after: TreeDef) -> None:
+    if after != before:
+        raise ArgumentError(f"{what} changes its nesting, {first_difference(before, after)}")
+
+
+def check_kept(what: str, before: ArrayType, after: ArrayType) -> None:
+    """A step must keep the type of what it carries."""
+    if before == after:
+        return
+    message = f"{what} goes into a step as {before} and comes out as {after}"
+    if before.shape != after.shape:
+        raise ShapeError(message, hint="start with an array of the shape that the step gives")
+    raise DTypeError(message, hint="start with that dtype, or convert what the step gives with .astype(...)")
 
 
 def _length(rows: Sequence[Any], tree: TreeDef, length: int | None) -> int:
     """The number of steps that `xs` and `length` agree on."""
     found: dict[int, str] = {}
     for leaf, path in zip(rows, tree.leaf_paths(), strict=True):
-        shape = _type(leaf).shape
+        shape = type_of_leaf(leaf).shape
         if not shape:
             raise ShapeError(f"scan: xs{path} has no axis to step along", hint="pass what is no array by f")
         found.setdefault(shape[0], f"xs{path}")
     if length is not None:
-        given: Any = length
-        if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 0:
-            raise ArgumentError(f"scan: length must be an integer from 0 on, got {length!r}")
-        found.setdefault(int(length), "length")
+        found.setdefault(check_count("scan: length", length), "length")
     if not found:
         raise ArgumentError("scan: without xs the number of steps is not known", hint="pass length=...")
     if len(found) > 1:
@@ -101,64 +118,40 @@ def _pair(result: Any, tree: TreeDef) -> tuple[list[Any], Any]:
             hint="return carry, None where there is no y",
         )
     leaves, after = flatten(result[0])
-    if after != tree:
-        raise ArgumentError(f"scan: the carry changes its nesting, {first_difference(tree, after)}")
+    check_nesting("scan: the carry", tree, after)
     return leaves, result[1]
 
 
-def _check_carry(before: ArrayType, after: ArrayType, path: str) -> None:
-    if before == after:
-        return
-    message = f"scan: the carry{path} goes into a step as {before} and comes out as {after}"
-    if before.shape != after.shape:
-        raise ShapeError(message, hint="start with an array of the shape that the step gives")
-    raise DTypeError(message, hint="start with that dtype, or convert what the step gives with .astype(...)")
-
-
-def _run(
-    f: Callable[..., Any],
-    carries: Sequence[Any],
-    tree: TreeDef,
-    rows: Sequence[Any],
-    rows_tree: TreeDef,
-    steps: int,
-) -> tuple[Any, Any]:
-    """The loop on arrays, as Python runs it."""
-    if not steps:  # what a step would give is known from a trace alone
-        made = _Scan(f, carries, tree, rows, rows_tree, 0).traced()
-        ys = [np.zeros((0, *a.type.shape), a.type.dtype) for a in made.graph.outputs[len(carries) :]]
-        return tree.unflatten(list(carries)), made.result.children[1].unflatten(ys)
-    state, kept = list(carries), []
-    ys_tree: TreeDef | None = None
-    for t in range(steps):
-        leaves, y = _pair(f(tree.unflatten(state), rows_tree.unflatten([x[t] for x in rows])), tree)
-        for a, b, path in zip(state, leaves, tree.leaf_paths(), strict=True):
-            _check_carry(_type(a), _type(b), path)
-        state = leaves
-        found, ys_tree = flatten(y)
-        kept.append(found)
-    assert ys_tree is not None
-    return tree.unflatten(state), ys_tree.unflatten([np.stack(column) for column in zip(*kept, strict=True)])
-
-
+@dataclass(frozen=True)
 class _Scan:
-    """A loop on its way into the trace that is under way."""
+    """A call of `scan`: leaves and nestings of what is carried and of `xs`, and the number of steps."""
 
-    def __init__(
-        self,
-        f: Callable[..., Any],
-        carries: Sequence[Any],
-        tree: TreeDef,
-        rows: Sequence[Any],
-        rows_tree: TreeDef,
-        steps: int,
-    ) -> None:
-        self.f = f
-        self.tree = tree
-        self.rows_tree = rows_tree
-        self.steps = steps
-        self.carries = list(carries)
-        self.rows = list(rows)
+    f: Callable[..., Any]
+    carries: Sequence[Any]
+    tree: TreeDef
+    rows: Sequence[Any]
+    rows_tree: TreeDef
+    steps: int
+
+    def run(self) -> tuple[Any, Any]:
+        """The loop on arrays, as Python runs it."""
+        if not self.steps:  # what a step would give is known from a trace alone
+            made = self.traced()
+            outputs = made.graph.outputs[len(self.carries) :]
+            ys = [np.zeros((0, *a.type.shape), a.type.dtype) for a in outputs]
+            return self.tree.unflatten(list(self.carries)), made.result.children[1].unflatten(ys)
+        state, kept = list(self.carries), []
+        ys_tree: TreeDef | None = None
+        for t in range(self.steps):
+            after, y = self.step(*state, *(x[t] for x in self.rows))
+            for a, b, path in zip(state, after, self.tree.leaf_paths(), strict=True):
+                check_kept(f"scan: the carry{path}", type_of_leaf(a), type_of_leaf(b))
+            state = list(after)
+            found, ys_tree = flatten(y)
+            kept.append(found)
+        assert ys_tree is not None
+        ys = [np.stack(column) for column in zip(*kept, strict=True)]
+        return self.tree.unflatten(state), ys_tree.unflatten(ys)
 
     def step(self, *leaves: Any) -> Any:
         n = len(self.carries)
@@ -168,11 +161,11 @@ class _Scan:
 
     def traced(self) -> Any:
         """One step as a graph of the carries, the rows and what it captured."""
-        types = [_type(x) for x in self.carries]
-        types += [ArrayType(_type(x).shape[1:], _type(x).dtype) for x in self.rows]
+        types = [type_of_leaf(x) for x in self.carries]
+        types += [ArrayType(type_of_leaf(x).shape[1:], type_of_leaf(x).dtype) for x in self.rows]
         made = trace(self.step, [Argument(t, None, not t.shape) for t in types], "step")
         for before, after, path in zip(types, made.graph.outputs, self.tree.leaf_paths(), strict=False):
-            _check_carry(before, after.type, path)
+            check_kept(f"scan: the carry{path}", before, after.type)
         return made
 
     def emit(self) -> tuple[Any, Any]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tracejit.api.scanning import scan
+from tracejit.api.scanning import check_count, check_kept, check_nesting, scan, type_of_leaf
 from tracejit.errors import ArgumentError, DTypeError, ShapeError, TracejitError
-from tracejit.frontend import argument_of
 from tracejit.frontend.dispatch import located
-from tracejit.ir import ArrayType, calling, current_builder
-from tracejit.pytree import TreeDef, first_difference, flatten
+from tracejit.ir import calling, current_builder
+from tracejit.pytree import flatten
 
 
 def while_loop(
@@ -46,7 +45,7 @@ def while_loop(
     """
     try:
         with calling("tj.while_loop"):
-            _check_steps(max_steps)
+            check_count("while_loop: max_steps", max_steps)
             loop = _While(cond, body, init)
             state = _run(loop, init, max_steps) if current_builder() is None else None
             if state is None:
@@ -54,11 +53,6 @@ def while_loop(
             return state, np.logical_not(loop.goes_on(state))
     except TracejitError as error:
         raise located(error) from None
-
-
-def _check_steps(given: Any) -> None:
-    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 0:
-        raise ArgumentError(f"while_loop: max_steps must be an integer from 0 on, got {given!r}")
 
 
 def _run(loop: _While, init: Any, max_steps: int) -> Any:
@@ -83,15 +77,15 @@ class _While:
         leaves, tree = flatten(found)
         if tree.kind != "leaf":
             raise ArgumentError(f"while_loop: cond must return one array of booleans, not a {tree.kind}")
-        kind = _type(leaves[0])
+        kind = type_of_leaf(leaves[0])
         if kind.dtype != np.bool_:
             raise DTypeError(
                 f"while_loop: cond must return booleans, got {kind}", hint="compare: lambda s: s > limit"
             )
-        for x, path in zip(self.first, self.tree.leaf_paths(), strict=True):
-            if not _broadcasts(kind.shape, _type(x).shape):
+        for own, path in zip(map(type_of_leaf, self.first), self.tree.leaf_paths(), strict=True):
+            if not _broadcasts(kind.shape, own.shape):
                 raise ShapeError(
-                    f"while_loop: cond gives {kind}, which is more than the state{path} has, {_type(x)}",
+                    f"while_loop: cond gives {kind}, which is more than the state{path} has, {own}",
                     hint="let each array of the state have an element for every condition: np.zeros_like(x)",
                 )
         return found
@@ -101,28 +95,13 @@ class _While:
         before = flatten(state)[0]
         safe = [np.where(goes_on, x, first) for x, first in zip(before, self.first, strict=True)]
         after, tree = flatten(self.body(self.tree.unflatten(safe)))
-        _check_state(self.tree, tree, before, after)
+        check_nesting("while_loop: the state", self.tree, tree)
+        for old, new, path in zip(before, after, self.tree.leaf_paths(), strict=True):
+            check_kept(f"while_loop: the state{path}", type_of_leaf(old), type_of_leaf(new))
         chosen = [np.where(goes_on, new, old) for new, old in zip(after, before, strict=True)]
         return self.tree.unflatten(chosen), None
-
-
-def _type(leaf: Any) -> ArrayType:
-    return argument_of(leaf).type
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     """Does an array of a shape go into one of another, as it is?"""
     return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1], strict=False))
-
-
-def _check_state(tree: TreeDef, found: TreeDef, before: Sequence[Any], after: Sequence[Any]) -> None:
-    if found != tree:
-        raise ArgumentError(f"while_loop: the state changes its nesting, {first_difference(tree, found)}")
-    for old, new, path in zip(map(_type, before), map(_type, after), tree.leaf_paths(), strict=True):
-        message = f"while_loop: the state{path} goes into a step as {old} and comes out as {new}"
-        if old.shape != new.shape:
-            raise ShapeError(message, hint="start with an array of the shape that the step gives")
-        if old.dtype != new.dtype:
-            raise DTypeError(
-                message, hint="start with that dtype, or convert what the step gives with .astype(...)"
-            )
