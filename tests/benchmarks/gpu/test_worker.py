@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -43,6 +44,18 @@ def test_it_answers_until_it_is_closed(tmp_path: Path, capsys) -> None:
     assert "some library speaks" in capsys.readouterr().out
 
 
+def ends_within(pid: str, seconds: float) -> bool:
+    """A signal to end arrives when the process runs next: on a busy machine not at once."""
+    stat, end = Path("/proc") / pid / "stat", time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if stat.read_text().split(") ")[1][0] != "Z":
+                time.sleep(0.01)
+                continue
+        return True
+    return False
+
+
 def test_one_that_takes_too_long_is_ended_with_what_it_started(tmp_path: Path) -> None:
     worker, path = Program("cupy", True, tmp_path), tmp_path / "child"
     worker.ask({"do": "one"}, 30.0)
@@ -50,9 +63,8 @@ def test_one_that_takes_too_long_is_ended_with_what_it_started(tmp_path: Path) -
     answer = worker.ask({"do": "sleep", "path": str(path)}, 1.0)
     assert answer == {"problem": "stopped after 1 s", "broken": True}
     assert time.monotonic() - started < 20.0
-    stat = Path("/proc") / path.read_text() / "stat"
     if Path("/proc/self").exists():
-        assert not stat.exists() or stat.read_text().split(") ")[1][0] == "Z"
+        assert ends_within(path.read_text(), 20.0)
 
 
 def test_one_that_ends_says_with_what(tmp_path: Path) -> None:
