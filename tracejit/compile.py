@@ -95,8 +95,11 @@ def executable_of(program: Program, config: Config) -> Executable | DeviceExecut
 
 
 def device_choices(choices: Choices) -> Choices:
-    """Rings of rows are for one thread after another: a device stores what is read at several offsets."""
-    return replace(choices, shifted="memory") if choices.shifted in ("auto", "ring") else choices
+    """A device computes again what is read at several offsets: rings are for one thread after another.
+
+    It has time for dozens of operations while it stores and loads a number.
+    """
+    return replace(choices, shifted="recompute") if choices.shifted in ("auto", "ring") else choices
 
 
 def choose(schedule: Schedule, config: Config) -> Execution:

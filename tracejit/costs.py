@@ -31,6 +31,11 @@ PROGRAM_COST, CALL_COST, DIVISION_COST = 15.0, 20.0, 4.0  # an elementary functi
 VIEW_WORK = 8
 PADDING = 2
 
+# The same where computing again is asked for, as devices do: of one reader, and of all readers together. An
+# H200 runs some 60 instructions in the time that writing and reading a float32 takes, twice that of float64.
+FORCED_WORK = 5 * VIEW_WORK
+ALL_FORCED_WORK = 12 * VIEW_WORK
+
 # The same where the latest rows of the result can wait in a ring: from three additions on that is not slower.
 RING_WORK = 2
 LEAST_ROW = 16  # elements of such rows: shorter ones are mostly the start and the end of their loops

@@ -20,6 +20,7 @@ class Timing:
     seconds: a call, the least of the medians of all turns; None where there is none, for the `problem`
     rounds: seconds a call of each round; first_seconds: of the first call, with what is compiled in it
     repeats: whether two calls gave the same bits; launches, library_calls: of ours, a step
+    floor_bytes, bytes_moved: that any step must move, and that ours moves at least
     """
 
     workload: str
@@ -33,6 +34,7 @@ class Timing:
     compile_seconds: float | None = None
     launches: int | None = None
     library_calls: int | None = None
+    bytes_moved: int | None = None
     repeats: bool | None = None
     problem: str = ""
 
@@ -95,7 +97,7 @@ def rows_text(report: Report, key: tuple[str, str, str]) -> str:
     chosen = [t for t in report.timings if t.key == key and (t.seconds is not None or t.problem)]
     fused = next((t.seconds for t in chosen if t.variant == "fused"), None)
     rate = report.copy_rate()
-    heads = ("ms", "floor ms", "% of copy", "ratio", "first s", "compile s", "launches", "")
+    heads = ("ms", "floor ms", "% of copy", "ratio", "first s", "compile s", "launches", "bytes", "")
     table: list[tuple[str, ...]] = [(" ".join(key), *heads)]
     for t in chosen:
         floor = t.floor_bytes / rate if rate else None
@@ -112,6 +114,7 @@ def rows_text(report: Report, key: tuple[str, str, str]) -> str:
                 _number(t.first_seconds),
                 _number(t.compile_seconds),
                 launches,
+                _number(t.bytes_moved / t.floor_bytes if t.bytes_moved and t.floor_bytes else None),
                 t.problem or ("other bits each time" if t.repeats is False else ""),
             )
         )

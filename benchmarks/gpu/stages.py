@@ -228,6 +228,7 @@ def make_kernels(check: Check) -> None:
         entry = entry_of(check, item)
         if "problem" not in answer:
             entry.launches, entry.library_calls = answer["launches"], answer["library_calls"]
+            entry.bytes_moved = answer["bytes_moved"]
             entry.compile_seconds = answer["compile_seconds"]
         elif (text := f"{item['row']} {item['dtype']} {item['variant']}: {answer['problem']}") not in failed:
             failed.add(text)

@@ -16,7 +16,7 @@ from benchmarks.gpu.libraries import Library
 from benchmarks.gpu.rows import ROWS
 from benchmarks.systems import plain_in_jax
 from benchmarks.workload import Workload, with_modules
-from tracejit.codegen.cuda import launches, source
+from tracejit.codegen.cuda import elements, launches
 from tracejit.runtime.cuda import executable
 
 Call = Callable[..., Any]
@@ -95,7 +95,7 @@ def _jax(workload: Workload, library: Library) -> Call:
 @contextlib.contextmanager
 def unrolled(count: int) -> Generator[None]:
     """Threads take `count` elements of a map at once, in kernels that are printed meanwhile."""
-    with patch.object(source, "UNROLLED", count), patch.object(launches, "UNROLLED", count):
+    with patch.object(elements, "UNROLLED", count), patch.object(launches, "UNROLLED", count):
         yield
 
 

@@ -32,6 +32,11 @@ def test_less_is_done_again_where_a_ring_can_take_its_place() -> None:
     assert most_repeated("ring", False) == most_repeated("memory", True) < 0
 
 
+def test_the_more_readers_the_less_each_of_them_does_again() -> None:
+    assert most_repeated("recompute", True, 1) > most_repeated("recompute", True, 8) > 0
+    assert most_repeated("auto", True, 1) == most_repeated("auto", True, 8)
+
+
 @pytest.mark.parametrize(
     ("shape", "steps", "shifted", "again"),
     [

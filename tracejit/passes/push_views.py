@@ -75,7 +75,7 @@ class Pushing:
 
     def is_cheap(self, b: Rewriter, atom: Atom, by_rows: bool) -> bool:
         """May all elementwise work behind `atom` be done again? `by_rows`: it is needed row by row."""
-        limit = most_repeated(self.shifted, by_rows and fits_ring(atom.type))
+        limit = most_repeated(self.shifted, by_rows and fits_ring(atom.type), b.uses(atom))
         total, waiting, seen = 0, [atom], set[Atom]()
         while waiting:
             here = waiting.pop()
@@ -107,7 +107,9 @@ class Pushing:
         regroups = core.moved_ones(inputs[0].type.shape, params["shape"]) is None
         if regroups and not self.is_contiguous(b, inputs[0]):
             return None
-        return self.push(b, primitive, inputs, params)
+        # It reads each element once: nothing is gained by computing all again, though that is asked for.
+        pusher = pushing("auto") if self.shifted == "recompute" else self
+        return pusher.push(b, primitive, inputs, params)
 
     def is_contiguous(self, b: Rewriter, atom: Atom) -> bool:
         """Would a view pushed up from `atom` arrive at arrays and constants, and at no other view?"""

@@ -9,15 +9,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
-from tracejit.costs import LEAST_ROW, MOST_ROWS, RING_BYTES, RING_WORK, USUAL_ROWS, VIEW_WORK
+from tracejit.costs import (
+    ALL_FORCED_WORK,
+    FORCED_WORK,
+    LEAST_ROW,
+    MOST_ROWS,
+    RING_BYTES,
+    RING_WORK,
+    USUAL_ROWS,
+    VIEW_WORK,
+)
 from tracejit.ir import ArrayType
 
-FORCED = {"recompute": 5 * VIEW_WORK, "ring": -1, "memory": -1}  # by the words of `Choices.shifted`
 
+def most_repeated(shifted: str, is_row_by_row: bool, readers: int = 1) -> int:
+    """Additions an element that each reader does again, by the word of `Choices.shifted`.
 
-def most_repeated(shifted: str, is_row_by_row: bool) -> int:
-    """Additions an element that are done again; `is_row_by_row` where a ring could take their place."""
-    return FORCED.get(shifted, RING_WORK if is_row_by_row else VIEW_WORK)
+    is_row_by_row: could a ring take their place? readers: of the array, where it is there at all
+    """
+    if shifted == "recompute":
+        return min(FORCED_WORK, ALL_FORCED_WORK // readers)
+    if shifted == "auto":
+        return RING_WORK if is_row_by_row else VIEW_WORK
+    return -1
 
 
 def fits_ring(kind: ArrayType) -> bool:

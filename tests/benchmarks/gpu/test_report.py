@@ -15,8 +15,8 @@ KEY = ("bce", "100", "float32")
 def report() -> Report:
     found = Report(versions={"device": "none"}, ceilings={COPY: 1e9}, host={"fused": 5e-6})
     found.timings = [
-        Timing(*KEY, "fused", 1000, 2e-6, [2e-6], 0.5, 1.25, 1, 0, True),
-        Timing(*KEY, "unfused", 1000, 4e-6, [4e-6], 0.5, 1.5, 9, 2, False),
+        Timing(*KEY, "fused", 1000, 2e-6, [2e-6], 0.5, 1.25, 1, 0, 1010, True),
+        Timing(*KEY, "unfused", 1000, 4e-6, [4e-6], 0.5, 1.5, 9, 2, 4000, False),
         Timing(*KEY, "torch", 1000, problem="stopped after 30 s"),
         Timing(*KEY, "JAX", 1000),
     ]
@@ -32,10 +32,24 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 def test_the_table_of_a_row() -> None:
     heads, _, *lines = rows_text(report(), KEY).splitlines()
-    assert heads.split("  ")[0] == "bce 100 float32" and heads.endswith("first s  compile s  launches")
+    assert heads.split("  ")[0] == "bce 100 float32" and heads.endswith("compile s  launches  bytes")
     assert [line.split() for line in lines] == [
-        ["fused", "0.0020", "0.0010", "50", "1.00", "0.50", "1.25", "1"],
-        ["unfused", "0.0040", "0.0010", "25", "2.00", "0.50", "1.50", "9+2", "other", "bits", "each", "time"],
+        ["fused", "0.0020", "0.0010", "50", "1.00", "0.50", "1.25", "1", "1.01"],
+        [
+            "unfused",
+            "0.0040",
+            "0.0010",
+            "25",
+            "2.00",
+            "0.50",
+            "1.50",
+            "9+2",
+            "4.00",
+            "other",
+            "bits",
+            "each",
+            "time",
+        ],
         ["torch", "0.0010", "stopped", "after", "30", "s"],
     ]
 

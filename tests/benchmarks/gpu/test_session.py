@@ -37,7 +37,7 @@ def test_a_step_is_timed_again_as_long_as_its_row_is_there(session: Session) -> 
 
 def test_kernels_are_counted(session: Session) -> None:
     answer = session.answer({"do": "kernels", **ITEM, "shape": [5000], "architecture": [9, 0]})
-    assert (answer["launches"], answer["library_calls"]) == (1, 0)
+    assert (answer["launches"], answer["library_calls"], answer["bytes_moved"]) == (1, 0, 5000 * 24 + 8)
 
 
 def test_what_is_raised_is_the_answer(session: Session, monkeypatch) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 import tracejit as tj
-from benchmarks.gpu.kernels import compile_kernels, launches_of
+from benchmarks.gpu.kernels import compile_kernels, kernels_of
 from benchmarks.gpu.libraries import Library
-from benchmarks.gpu.rows import ROWS, arguments_of
+from benchmarks.gpu.rows import ROWS, arguments_of, floor_of
 from benchmarks.gpu.variants import FUSED, GUESTS, MAIN, SWEEP, SWEPT, VARIANTS, variants_of
-from tracejit.codegen.cuda import source
+from tracejit.codegen.cuda import elements
 
 MANY = (2200,)  # elements that one block does not take alone
 
@@ -29,28 +29,32 @@ def test_rows_have_the_variants_that_their_machine_can_run() -> None:
 
 @pytest.mark.parametrize("count", SWEPT)
 def test_kernels_of_the_sweep_take_so_many_elements_at_once(count: int) -> None:
-    usual = source.UNROLLED
-    (launch,), calls = launches_of("bce", MANY, "float32", VARIANTS[f"fused, {count} at once"])
-    assert calls == 0 and usual == source.UNROLLED
+    usual = elements.UNROLLED
+    found = kernels_of("bce", MANY, "float32", VARIANTS[f"fused, {count} at once"])
+    (launch,) = found.launches
+    assert found.library_calls == 0 and usual == elements.UNROLLED
     loads = [line for line in launch.text.splitlines() if "= x0[e" in line]
     assert len(loads) == count + 1  # and one in the loop over what is left
     assert launch.blocks == -(-MANY[0] // (256 * count))
 
 
 def test_kernels_with_array_arguments_take_arrays() -> None:
-    (launch,), _ = launches_of("bce", MANY, "float64", VARIANTS["fused, array arguments"])
-    (usual,), _ = launches_of("bce", MANY, "float64", FUSED)
+    (launch,) = kernels_of("bce", MANY, "float64", VARIANTS["fused, array arguments"]).launches
+    (usual,) = kernels_of("bce", MANY, "float64", FUSED).launches
     assert launch.text == usual.text
     kinds = dict(zip(launch.parameters, launch.slots, strict=True))
     assert "float64[]" in kinds and not any(k == "*float64" for k in launch.parameters)
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_each_row_has_few_launches(name: str) -> None:
-    found, calls = launches_of(name, ROWS[name].on_device[-1], "float32", FUSED)
-    assert len(found) <= 3 or calls > 0
-    unfused, _ = launches_of(name, ROWS[name].on_device[-1], "float32", VARIANTS["unfused"])
-    assert len(unfused) > len(found)
+def test_each_row_has_few_launches_and_moves_little(name: str) -> None:
+    """Without matrix products: each argument is read once and each gradient written once."""
+    shape = ROWS[name].on_device[-1]
+    found = kernels_of(name, shape, "float32", FUSED)
+    assert found.library_calls > 0 or len(found.launches) <= 2
+    assert found.library_calls > 0 or found.bytes_moved < 1.01 * floor_of(name, shape, "float32")
+    unfused = kernels_of(name, shape, "float32", VARIANTS["unfused"])
+    assert len(unfused.launches) > len(found.launches) and unfused.bytes_moved > found.bytes_moved
 
 
 def test_variants_of_ours_give_the_same_values() -> None:

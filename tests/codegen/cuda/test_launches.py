@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.codegen.cuda.emulated import check_function, shape_of
+from tests.codegen.cuda.emulated import check_function, device_program, printed, shape_of, traced
 
 Rng = np.random.Generator
 
@@ -177,3 +177,63 @@ def test_an_index_out_of_range_is_an_error_with_the_users_line(rng: Rng) -> None
 def test_how_many_blocks_there_are_depends_on_sizes_alone(rng: Rng) -> None:
     program = check_function(lambda x: np.sum(x * x), rng.normal(size=5000))
     assert shape_of(program) == [(0, 5)]
+
+
+def five_points(u: Any) -> Any:
+    lap = u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2] - 4 * u[1:-1, 1:-1]
+    return np.sum(lap * lap)
+
+
+def nine_points(u: Any) -> Any:
+    rows = np.exp(u[2:] - u[:-2])
+    return np.sum(rows[:, 2:] * rows[:, :-2])
+
+
+# Fewer columns than threads take below one another, so many rows that some are left over, several blocks.
+GRIDS = ((8, 64), (9, 65), (11, 63), (7, 300), (30, 257), (66, 130))
+
+
+@pytest.mark.parametrize("shape", GRIDS)
+@pytest.mark.parametrize("function", (five_points, nine_points))
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_stencils_inside_and_beside_edges(
+    function: Any, shape: tuple[int, int], dtype: str, rng: Rng
+) -> None:
+    u = rng.normal(size=shape).astype(dtype)
+    program = check_function(function, u, tolerance=100 * slack(dtype))
+    assert function is nine_points or len(program.launches) == 1
+
+
+@pytest.mark.parametrize("shape", GRIDS)
+def test_rows_below_one_another(shape: tuple[int, int], rng: Rng) -> None:
+    x, rows, columns = rng.normal(size=shape), rng.normal(size=(shape[0], 1)), rng.normal(size=shape[1])
+    kinds = [x, x[::-1, ::-1], np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2]]
+    for given in kinds:
+        check_function(
+            lambda x, r, c: np.exp(x * c) + r - np.arange(x.shape[0])[:, None],
+            given,
+            rows,
+            columns,
+            gradient=False,
+        )
+    check_function(lambda x, y: np.exp(x.T) * y, x, x.T.copy(), gradient=False)
+    check_function(lambda x: (np.sum(x[1:] * x[:-1]), np.argmax(x[1:] - x[:-1])), x, gradient=False)
+    check_function(lambda x: np.roll(x, 1, axis=0) * np.tril(x), x, gradient=False)
+    check_function(lambda x, y: np.concatenate([x, y]) * 2, x, x + 1, gradient=False)
+
+
+@pytest.mark.parametrize("shape", ((3, 9, 70), (2, 4, 8, 64)))
+def test_rows_below_one_another_of_many_axes(shape: tuple[int, ...], rng: Rng) -> None:
+    x = rng.normal(size=shape)
+    check_function(lambda x: np.sum((x[1:, :-1, 2:] - x[:-1, 1:, :-2]) ** 2), x)
+    check_function(lambda x: x.transpose(1, 0, *range(2, x.ndim)) * 2.0, x, gradient=False)
+
+
+def test_rows_below_one_another_load_once_and_divide_once() -> None:
+    """The loads of four residuals and their neighbours: 13 for one of them."""
+    graph, arrays = traced(five_points, np.ones((40, 300), "f4"))
+    (launch,) = printed(device_program(graph), arrays)
+    inside, beside = launch.text.split("        else:\n")[:2]
+    assert inside.count("= x0[") == 28 and inside.count("out1[") == 4
+    assert " if " not in inside.split("if r0")[1] and inside.count("np.uint32(e)") == 1
+    assert beside.split("e += ")[0].count("= x0[") == 25

@@ -22,6 +22,7 @@ from tracejit.codegen.cuda.nests import (
     SHORT,
     UNROLLED,
     fits_registers,
+    goes_down,
     has_time,
     is_perfect,
     perfect_nest,
@@ -313,7 +314,10 @@ def grid_of(ranged: Ranged, lanes: int, registers: Sequence[Buffer], shared: Seq
     """Blocks of the launch."""
     loop = ranged_loop(ranged.part.body)
     if lanes == 0:
-        count = math.prod(n for _, n in perfect_nest(loop)[0])
+        axes, body = perfect_nest(loop)
+        if goes_down(axes, body):
+            axes[-2] = (axes[-2][0], -(-axes[-2][1] // UNROLLED) * UNROLLED)
+        count = math.prod(n for _, n in axes)
         per_block = BLOCK * (1 if ranged.private or has_time(loop.body) else UNROLLED)
     else:
         count, per_block = ranged.extent, BLOCK // lanes

@@ -22,6 +22,7 @@ from tracejit.codegen.loops import (
     Scalar,
     Statement,
     Store,
+    guards_of,
     operands,
     walk,
 )
@@ -31,6 +32,7 @@ UNROLLED = 4  # elements of a thread whose loads are under way together
 MOST_LOADS = 16  # of all those elements
 IN_REGISTERS = 32  # elements of arrays that every thread keeps a copy of
 SHORT = 32  # iterations of a loop that is written out
+NARROWEST = 64  # columns of rows that threads take one below the other: a warp is beside an edge less often
 UNKNOWN = 2**200  # a bound of an index; no quotient of it is small
 BODIES = 64  # copies of a loop's body that writing out may make
 
@@ -186,6 +188,37 @@ def axes_needed(body: Sequence[Statement], nest: Axes, strided: Layouts) -> set[
         elif isinstance(x, Accumulate) and x.position is not None:
             found.update(x.position.axes)
     return found
+
+
+def goes_down(nest: Axes, body: Sequence[Statement]) -> bool:
+    """May a thread take `UNROLLED` rows of a column one below the other, and is it of use?"""
+    if len(nest) < 2 or nest[-1][1] < NARROWEST or nest[-2][1] < 2 * UNROLLED or has_time(body):
+        return False
+    moving = [x for x in body if isinstance(x, (Load, Store, Combine))]
+    stored = {x.buffer for x in moving if not isinstance(x, Load)}
+    guards = set(guards_of(list(body)))
+    return (
+        all(g.op == ">=" and g.negated() not in guards for g in guards)
+        and not any(isinstance(x, (Combine, CheckIndex)) for x in body)
+        and not any(part.loaded for x in moving for part in x.index)
+        and not any(isinstance(x, Load) and x.buffer in stored for x in moving)
+        and bool(axes_needed(body, nest, {}))
+    )
+
+
+def moved(index: Index, axis: int, by: int) -> Index:
+    """The index so many iterations of a loop further on."""
+    total = Index((), index.constant)
+    for factor, coefficient in index.terms:
+        if isinstance(factor, AxisRef) and factor.axis == axis:
+            total = total + coefficient * (Index.factor(factor) + by)
+        elif isinstance(factor, Quotient):
+            total = total + coefficient * (moved(factor.numerator, axis, by) // factor.divisor)
+        elif isinstance(factor, Remainder):
+            total = total + coefficient * (moved(factor.numerator, axis, by) % factor.divisor)
+        else:
+            total = total + coefficient * Index.factor(factor)
+    return total
 
 
 def is_flat(

@@ -13,34 +13,28 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from tracejit.codegen.cuda.elements import ElementPrinter
 from tracejit.codegen.cuda.nests import (
-    UNROLLED,
-    Axes,
-    axes_needed,
     has_time,
-    in_order,
     inner_loops,
     is_divisible,
     is_short,
     loaded_together,
-    perfect_nest,
     read,
     scatters,
     written,
 )
-from tracejit.codegen.cuda.scalars import BOOL, literal
-from tracejit.codegen.cuda.teams import BLOCK, TeamPrinter, stored_type
+from tracejit.codegen.cuda.scalars import literal
+from tracejit.codegen.cuda.teams import BLOCK
 from tracejit.codegen.loops import (
     Accumulate,
     Buffer,
-    Combine,
     FillRows,
     JoinCopy,
     Kernel,
     Loop,
     MergePartial,
     Reset,
-    Statement,
     Strip,
     TotalPartial,
     neutral,
@@ -49,13 +43,12 @@ from tracejit.codegen.loops import (
 from tracejit.codegen.numba_source import describe_buffers
 
 
-class LaunchPrinter(TeamPrinter):
+class LaunchPrinter(ElementPrinter):
     """Prints one function that a grid of blocks runs.
 
     Its lanes may be 0: each thread takes elements of a nest that is perfect, `UNROLLED` at a time.
     """
 
-    fits_32 = False  # do all numbers of elements fit 32 bits?
     finish: Kernel | None = None
     has_ticket = False
 
@@ -276,137 +269,6 @@ class LaunchPrinter(TeamPrinter):
         self.counted("e", self.shares(size), lambda: self.put(0, f"{place} = {value}"))
         if not self.divided:
             self.touched[s.buffer] = "w"
-
-    # --- perfect nests --------------------------------------------------------------------------------------
-
-    def elements(self, s: Loop) -> None:
-        """Each thread takes elements `BLOCK` apart, the loads of several at once."""
-        axes, body = perfect_nest(s)
-        count = self.symbols.size(math.prod(n for _, n in axes))
-        chunk = BLOCK * UNROLLED
-        self.put(0, f"e = block * {chunk} + thread")
-        self.put(0, f"while e + {chunk - BLOCK} < {count}:")
-        self.depth += 1
-        names = ["e", *(f"e{k}" for k in range(1, UNROLLED))]
-        for k in range(1, UNROLLED):
-            self.put(0, f"e{k} = e + {k * BLOCK}")
-        self.side_by_side(axes, body, names)
-        self.put(0, f"e += {chunk} * cuda.gridDim.x")
-        self.depth -= 1
-        self.put(0, f"while e < {count}:")
-        self.depth += 1
-        self.side_by_side(axes, body, ["e"])
-        self.put(0, f"e += {BLOCK}")
-        self.depth -= 1
-
-    def timed(self, s: Loop) -> None:
-        """Each thread takes elements, one after the other, each through all of its time."""
-        axes, body = perfect_nest(s)
-        count = self.symbols.size(math.prod(n for _, n in axes))
-        self.put(0, f"for e in range(block * {BLOCK} + thread, {count}, {BLOCK} * cuda.gridDim.x):")
-        self.depth += 1
-        outer = dict(self.names)
-        self.stand_at("e", axes, body)
-        self.block(body)
-        self.names, self.flat = outer, None
-        self.depth -= 1
-
-    def side_by_side(self, axes: Axes, body: Sequence[Statement], names: list[str]) -> None:
-        """The body for several elements: all loads, then arithmetic, then all stores.
-
-        Numba does not tell that arrays are disjoint, so that no load would move in front of a store.
-        """
-        known: list[dict[Any, str]] = [{} for _ in names]
-        positions = [self.positions(axes, body, name) for name in names]
-        outer = dict(self.names)
-        for group in in_order(body):
-            for k, name in enumerate(names):
-                self.names = {**outer, **known[k]}
-                self.axis_names.update(positions[k])
-                self.flat = (tuple(a for a, _ in axes), tuple(n for _, n in axes), name)
-                self.block(group)
-                known[k] = {x: n for x, n in self.names.items() if x not in outer}
-        self.names, self.flat = outer, None
-
-    def stand_at(self, name: str, axes: Axes, body: Sequence[Statement]) -> None:
-        """What is printed from here on is for the element of a nest that has this number."""
-        self.axis_names.update(self.positions(axes, body, name))
-        self.flat = (tuple(a for a, _ in axes), tuple(n for _, n in axes), name)
-
-    def positions(self, axes: Axes, body: Sequence[Statement], name: str) -> dict[int, str]:
-        """The counters of the nest's loops from an element's number, those that are needed."""
-        if len(axes) == 1:
-            return {axes[0][0]: name}
-        needed = axes_needed(body, axes, self.strided)
-        found: dict[int, str] = {}
-        rest = name
-        for number, (axis, extent) in enumerate(reversed(axes)):
-            is_last = number == len(axes) - 1
-            if not any(a in needed for a, _ in axes[: len(axes) - number]):
-                break
-            if is_last:
-                found[axis] = rest
-                break
-            quotient, size = self.fresh("q"), self.symbols.size(extent)
-            self.put(0, f"{quotient} = {self.divided_by(rest, extent)}")
-            if axis in needed:
-                found[axis] = self.fresh("i")
-                self.put(0, f"{found[axis]} = {rest} - {quotient} * {size}")
-            rest = quotient
-        return found
-
-    def divided_by(self, text: str, n: int) -> str:
-        """A quotient of numbers from 0 on."""
-        return self.narrow_quotient(text, n) if self.fits_32 else f"{text} // {self.symbols.size(n)}"
-
-    def scattered(self, s: Loop) -> None:
-        """A perfect nest that adds to elements known only now, of a copy that the block has.
-
-        A block takes `BLOCK` elements at a time. Each thread leaves where its value goes, then adds those of
-        all values, in order, whose place it owns: no two threads write to one address, and the order never
-        changes.
-        """
-        axes, body = perfect_nest(s)
-        count = self.symbols.size(math.prod(n for _, n in axes))
-        added = [x for x in body if isinstance(x, Combine) and x.buffer not in self.atomic]
-        for k, x in enumerate(added):
-            self.put(0, f"place{k} = cuda.shared.array({BLOCK}, np.int64)")
-            self.put(0, f"value{k} = cuda.shared.array({BLOCK}, {stored_type(x.buffer)})")
-        bounds = (f"block * {BLOCK}", count, f"{BLOCK} * cuda.gridDim.x")
-        self.counted("start", bounds, lambda: self.scattered_block(axes, body, added, count))
-
-    def scattered_block(
-        self, axes: Axes, body: Sequence[Statement], added: Sequence[Combine], count: str
-    ) -> None:
-        self.put(0, "e = start + thread")
-        for k in range(len(added)):
-            self.put(0, f"place{k}[thread] = -1")
-        self.put(0, f"if e < {count}:")
-        self.indented(lambda: self.leave_values(axes, body, added))
-        self.put(0, "cuda.syncthreads()")
-        for k, x in enumerate(added):
-            self.take_values(k, x)
-        self.put(0, "cuda.syncthreads()")
-
-    def leave_values(self, axes: Axes, body: Sequence[Statement], added: Sequence[Combine]) -> None:
-        outer = dict(self.names)
-        self.stand_at("e", axes, body)
-        for group in in_order([x for x in body if x not in added]):
-            self.block(group)
-        for k, x in enumerate(added):
-            self.put(0, f"place{k}[thread] = {self.address(x.buffer, x.index)}")
-            self.put(0, f"value{k}[thread] = {self.stored(self.value(x.value), x.buffer)}")
-        self.names, self.flat = outer, None
-
-    def take_values(self, k: int, x: Combine) -> None:
-        name, begin = self.place(x.buffer)
-        self.put(0, f"for t in range({BLOCK}):")
-        self.put(1, f"at = place{k}[t]")
-        self.put(1, f"if at >= 0 and at % {BLOCK} == thread:")
-        self.depth += 2
-        self.put(0, f"given = value{k}[t]{' != 0' if x.buffer.dtype == BOOL else ''}")
-        self.add_to(f"{name}[{begin}at]", "given", x, x.source)
-        self.depth -= 2
 
 
 _CARRIERS = {"i64": "int64", "f64": "float64", "f32": "float32", "f16": "float16"}
