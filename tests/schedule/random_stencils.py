@@ -39,6 +39,12 @@ def random_stencil(choose: Choose, second: bool = False) -> Program | None:
     return _gradient_of_sum(program, wrt) if second else program
 
 
+def stencil_of(seed: int, second: bool = False) -> Program | None:
+    """The one of a seed."""
+    rng = np.random.default_rng(seed)
+    return random_stencil(lambda n: int(rng.integers(n)), second)
+
+
 def _gradient_of_sum(program: Program, wrt: list[int]) -> Program:
     """Of the sines of all results: a gradient that is differentiated again."""
     g = Growing(lambda n: 0)

@@ -6,7 +6,6 @@ import itertools
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from tests.plain_programs import plain_kernels as plain_kernels
 from tests.schedule.every_schedule import check_schedules, check_seed, every_schedule, program_of
 from tests.schedule.random_graphs import Program
-from tests.schedule.random_stencils import random_stencil
+from tests.schedule.random_stencils import stencil_of
 from tracejit.config import AUTO, Choices, Config
 from tracejit.schedule import fusion
 
@@ -22,11 +21,6 @@ Printer = Literal["llvm", "numba"]
 SEEDS = st.integers(0, 2**40)
 law = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 native_law = settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
-
-
-def stencil_of(seed: int, second: bool) -> Program | None:
-    rng = np.random.default_rng(seed)
-    return random_stencil(lambda n: int(rng.integers(n)), second)
 
 
 def check_fused_and_unfused(program: Program | None, printers: tuple[Printer, ...] = ("llvm",)) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -15,32 +17,46 @@ from tests.codegen.cuda.emulated import device_program, run
 from tests.law_runs import run_laws
 from tests.schedule.every_schedule import program_of
 from tests.schedule.random_graphs import check_same
+from tests.schedule.random_stencils import stencil_of
+from tracejit.codegen.cuda import nests
 from tracejit.ir import evaluate
 
-SMALL = (0, 2048)  # iterations that one block runs alone: a grid for everything, and as it is
+# Iterations that one block runs alone, and the fewest rows and columns that threads take by columns: as they
+# are, a grid for everything, and by columns whatever can be.
+USUAL = (2048, nests.FEWEST_ROWS, nests.NARROWEST)
+WAYS = (USUAL, (0, *USUAL[1:]), (0, 1, 1))
+
+Way = tuple[int, int, int]
 
 
-def check_seed(seed: int, small: int) -> bool:
-    """Half of the programs are gradients; False: not compared."""
-    program = program_of(seed, gradient=seed % 2 == 1)
+def by_columns(rows: int, columns: int) -> Any:
+    """While it is open, arrays of so many rows and columns are taken by columns."""
+    return patch.multiple(nests, FEWEST_ROWS=rows, NARROWEST=columns)
+
+
+def check_seed(seed: int, way: Way) -> bool:
+    """A third each of programs, gradients and stencils; False: not compared."""
+    program = stencil_of(seed) if seed % 3 == 2 else program_of(seed, gradient=seed % 3 == 1)
     if program is None or not program.is_tame:
         return False
     before = [x.copy() for x in program.arrays]
-    results = run(device_program(program.graph, small), program.arrays)
+    small, *fewest = way
+    with by_columns(*fewest):
+        results = run(device_program(program.graph, small), program.arrays)
     check_same(program, results, evaluate(program.graph, program.arrays))
     for x, copy in zip(program.arrays, before, strict=True):
         np.testing.assert_array_equal(x, copy)
     return True
 
 
-def check_sizes(seed: int) -> bool:
-    """One block, and many."""
-    return all([check_seed(seed, small) for small in SMALL])
+def check_ways(seed: int) -> bool:
+    """One block, many, and columns."""
+    return all([check_seed(seed, way) for way in WAYS])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check random programs; returns 1 if any differs."""
-    return run_laws("tests.codegen.cuda.laws", __doc__, check_sizes, 500, arguments)
+    return run_laws("tests.codegen.cuda.laws", __doc__, check_ways, 500, arguments)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ MOST_LOADS = 16  # of all those elements
 IN_REGISTERS = 32  # elements of arrays that every thread keeps a copy of
 SHORT = 32  # iterations of a loop that is written out
 NARROWEST = 64  # columns of rows that threads take one below the other: a warp is beside an edge less often
+FEWEST_ROWS = 8  # of them: few are left over
 UNKNOWN = 2**200  # a bound of an index; no quotient of it is small
 BODIES = 64  # copies of a loop's body that writing out may make
 
@@ -192,7 +193,7 @@ def axes_needed(body: Sequence[Statement], nest: Axes, strided: Layouts) -> set[
 
 def goes_down(nest: Axes, body: Sequence[Statement]) -> bool:
     """May a thread take `UNROLLED` rows of a column one below the other, and is it of use?"""
-    if len(nest) < 2 or nest[-1][1] < NARROWEST or nest[-2][1] < 2 * UNROLLED or has_time(body):
+    if len(nest) < 2 or nest[-1][1] < NARROWEST or nest[-2][1] < FEWEST_ROWS or has_time(body):
         return False
     moving = [x for x in body if isinstance(x, (Load, Store, Combine))]
     stored = {x.buffer for x in moving if not isinstance(x, Load)}

@@ -231,8 +231,10 @@ def copies_ns(kernel: Kernel, scatter: Scatter) -> float:
 
 
 def _taken_apart(kernel: Kernel, combine: Combine) -> Scatter | None:
-    """None where the place is found by a sum, or by what the kernel itself stores."""
+    """None where one number is added, or the place is found by a sum, or by what the kernel itself stores."""
     loops, visible = _around(kernel.body, combine)
+    if not loops:
+        return None
     made = {s.scalar: s for s in visible if isinstance(s, (Compute, Load, CheckIndex))}
     wanted = [x for part in combine.index for x in part.loaded]
     needed: set[int] = set()
