@@ -24,7 +24,7 @@ from tracejit.ir import evaluate
 # Iterations that one block runs alone, and the fewest rows and columns that threads take by columns: as they
 # are, a grid for everything, and by columns whatever can be.
 USUAL = (2048, nests.FEWEST_ROWS, nests.NARROWEST)
-WAYS = (USUAL, (0, *USUAL[1:]), (0, 1, 1))
+WAYS = (USUAL, (0, *USUAL[1:]), (0, 2, 1))
 
 Way = tuple[int, int, int]
 

@@ -237,3 +237,10 @@ def test_rows_below_one_another_load_once_and_divide_once() -> None:
     assert inside.count("= x0[") == 28 and inside.count("out1[") == 4
     assert " if " not in inside.split("if r0")[1] and inside.count("np.uint32(e)") == 1
     assert beside.split("e += ")[0].count("= x0[") == 25
+
+
+def test_an_array_with_as_many_rows_as_threads_take(rng: Rng) -> None:
+    def loss(x: Any) -> Any:
+        return np.sum(np.sqrt(np.pad(x, ((0, 6), (0, 0))) ** 2 + 0.5))
+
+    check_function(loss, rng.normal(size=(2, 64)), gradient=False)

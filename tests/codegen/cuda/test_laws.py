@@ -15,3 +15,7 @@ def test_random_programs_agree_with_the_evaluator(first: int, way: Way) -> None:
 
 def test_one_number_is_added_at_a_place_beside_loops() -> None:
     assert check_seed(87, WAYS[1])
+
+
+def test_fewer_rows_of_an_array_are_no_rows_of_the_nest() -> None:
+    assert check_seed(2588, WAYS[2])

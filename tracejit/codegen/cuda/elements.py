@@ -8,7 +8,7 @@ thread whose elements are all inside asks once, for all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,7 @@ class ElementPrinter(TeamPrinter):
         Numba does not tell that arrays are disjoint, so that no load would move in front of a store.
         """
         known: list[dict[Any, str]] = [{} for _ in names]
-        positions = [self.positions(axes, body, name) for name in names]
+        positions = [self.positions(axes, axes_needed(body, axes, self.strided), name) for name in names]
         outer = dict(self.names)
         for group in in_order(body):
             for k, name in enumerate(names):
@@ -90,14 +90,13 @@ class ElementPrinter(TeamPrinter):
 
     def stand_at(self, name: str, axes: Axes, body: Sequence[Statement]) -> None:
         """What is printed from here on is for the element of a nest that has this number."""
-        self.axis_names.update(self.positions(axes, body, name))
+        self.axis_names.update(self.positions(axes, axes_needed(body, axes, self.strided), name))
         self.flat = (tuple(a for a, _ in axes), tuple(n for _, n in axes), name)
 
-    def positions(self, axes: Axes, body: Sequence[Statement], name: str) -> dict[int, str]:
+    def positions(self, axes: Axes, needed: Collection[int], name: str) -> dict[int, str]:
         """The counters of the nest's loops from an element's number, those that are needed."""
         if len(axes) == 1:
             return {axes[0][0]: name}
-        needed = axes_needed(body, axes, self.strided)
         found: dict[int, str] = {}
         rest = name
         for number, (axis, extent) in enumerate(reversed(axes)):
@@ -131,7 +130,7 @@ class ElementPrinter(TeamPrinter):
 
     def one_below(self, axes: Axes, grouped: Axes, body: Sequence[Statement]) -> None:
         row, rows = axes[-2]
-        self.axis_names.update(self.positions(grouped, body, "e"))
+        self.axis_names.update(self.positions(grouped, [a for a, _ in axes], "e"))
         names = [self.fresh("r") for _ in range(UNROLLED)]
         self.put(0, f"{names[0]} = {self.axis_names[row]} * {UNROLLED}")
         self.axis_names[row] = names[0]
