@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.processes import ROOT, threads_environment
+from benchmarks.asked_process import ROOT
+from benchmarks.processes import threads_environment
 from benchmarks.systems import Jax, System, Tracejit
 from benchmarks.workload import Workload, get_workload, normal
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import queue
-import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.asked_process import ROOT, AskedProcess, NoAnswerError
 
 COUNTS = (
     "OMP_NUM_THREADS",
@@ -60,7 +55,7 @@ def environment(cache: Path, threads: int = 1) -> dict[str, str]:
     }
 
 
-class WorkerProcess:
+class WorkerProcess(AskedProcess):
     """A process that serves one system; `ask` never raises for what goes wrong in there, it says so.
 
     system: its name in `benchmarks.systems.SYSTEMS`
@@ -72,62 +67,25 @@ class WorkerProcess:
         self.hello: dict[str, Any] = {}
         variables = environment(cache, threads)
         self._log = (cache / f"{system}.log").open("a", encoding="utf-8")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", system],
-            cwd=cache,
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        self._answers: queue.Queue[str] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
-            for line in lines:
-                self._answers.put(line)
-        self._answers.put("")
+        super().__init__([sys.executable, "-m", "benchmarks.worker", system], cache, variables, log=self._log)
 
     def wait_until_awake(self, timeout: float = 120.0) -> dict[str, Any]:
         """The worker's hello, once its libraries are imported and used once."""
-        self.hello = self._answer(timeout)
+        self.hello = self._answer_in(timeout)
         return self.hello
 
     def ask(self, timeout: float = 120.0, **command: Any) -> dict[str, Any]:
         """The answer to a command; "failed" in it where there is none in `timeout` seconds."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(command) + "\n")
-            self._process.stdin.flush()
-        except OSError:
-            return {"failed": "the process had ended"}
-        return self._answer(timeout)
+        self.say(command)
+        return self._answer_in(timeout)
 
-    def _answer(self, timeout: float) -> dict[str, Any]:
+    def _answer_in(self, timeout: float) -> dict[str, Any]:
         try:
-            line = self._answers.get(timeout=timeout)
-        except queue.Empty:
-            self._process.kill()
-            return {"failed": f"no answer in {timeout:.0f} s"}
-        if not line:
-            return {"failed": f"the process ended with code {self._process.wait()}"}
-        return json.loads(line)
+            return self.answer(timeout)
+        except NoAnswerError as error:
+            return {"failed": str(error)}
 
     def close(self) -> None:
-        """End the process, by asking first."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.write('{"do": "quit"}\n')
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._reader.join(10)
+        """End the process, which may finish what it does in the next seconds."""
+        self.end(10.0)
         self._log.close()

@@ -7,9 +7,9 @@
     {"do": "time", "calls": 500}                            the same over so many calls
     {"do": "memory"}                                        bytes that one call adds to the process
     {"do": "pin", "core": 0}                                all threads on one core from now on
-    {"do": "quit"}
 
-An answer with "wrong" or "failed" says why a system cannot be timed; the process goes on living.
+and ends with its standard input. An answer with "wrong" or "failed" says why a system cannot be timed; the
+process goes on living.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def _status_bytes(name: str) -> int:
 
 
 def serve(worker: Worker, commands: Iterator[str], answers: TextIO) -> None:
-    """Say hello, then answer line by line until told to quit or the commands end."""
+    """Say hello, then answer line by line until the commands end."""
 
     def say(answer: dict[str, Any]) -> None:
         answers.write(json.dumps(answer) + "\n")
@@ -205,10 +205,7 @@ def serve(worker: Worker, commands: Iterator[str], answers: TextIO) -> None:
 
     say(worker.answer({"do": "hello"}))
     for line in commands:
-        command = json.loads(line)
-        if command["do"] == "quit":
-            return
-        say(worker.answer(command))
+        say(worker.answer(json.loads(line)))
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.asked_process import ROOT, end_group
 from benchmarks.gpu.report import Report
-from benchmarks.gpu.worker import ROOT, end_group
 
 SANITIZER = "compute-sanitizer"
 TOOLS = ("memcheck", "racecheck")

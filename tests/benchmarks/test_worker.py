@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.processes import WorkerProcess
 from benchmarks.runner import Plan, measure_workload
 from benchmarks.systems import NumpyByHand
 from benchmarks.worker import Worker, compare, difference, serve
@@ -33,8 +32,6 @@ def test_each_command_has_one_answer_and_the_first_is_a_hello() -> None:
         {"do": "time", "seconds": 0.001},
         {"do": "time", "calls": 3},
         {"do": "memory"},
-        {"do": "quit"},
-        PREPARE,
     )
     assert hello["versions"] == {"numpy": np.__version__}
     assert prepared["first_call"] > 0
@@ -98,13 +95,6 @@ def test_float32_is_compared_as_such() -> None:
     want = np.array([1.0, -2.0])
     assert difference("x", (want * (1 + 1e-5)).astype(np.float32), want) is None
     assert difference("x", want * (1 + 1e-5), want) is not None
-
-
-def test_a_process_that_ends_is_a_failure_of_its_system_only(tmp_path: Path) -> None:
-    worker = WorkerProcess("no such system", tmp_path)
-    assert worker.wait_until_awake()["failed"] == "the process ended with code 1"
-    assert "failed" in worker.ask(do="memory")
-    worker.close()
 
 
 def test_a_workload_is_measured_in_rounds_and_every_ratio_is_to_tracejit(tmp_path: Path) -> None:
