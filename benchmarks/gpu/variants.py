@@ -69,7 +69,10 @@ def _torch(workload: Workload, library: Library, is_compiled: bool) -> Call:
 
     loss = workload.implementations["torch"]()
     if is_compiled:
-        loss = torch.compile(loss, dynamic=False)
+        # torch keeps 8 compiled forms of a code object, which functions of its own share, and then runs
+        # another one eagerly: none is left from other sizes, and what is not compiled as a whole is an error.
+        torch.compiler.reset()
+        loss = torch.compile(loss, dynamic=False, fullgraph=True)
     gradient, positions = torch.autograd.grad, workload.argnums
 
     def step(*args: Any) -> Any:

@@ -136,7 +136,8 @@ def device_torch(torch: types.ModuleType) -> None:
         return found
 
     torch.as_tensor = lambda x, device: Tensor(wrap(x))
-    torch.compile = lambda f, dynamic: f
+    torch.compile = lambda f, dynamic, fullgraph: f
+    torch.compiler = types.SimpleNamespace(reset=lambda: None)
     torch.autograd = types.SimpleNamespace(
         grad=lambda value, tensors: tuple(Tensor(wrap(g)) for g in value.arguments)
     )

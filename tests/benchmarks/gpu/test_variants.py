@@ -6,7 +6,7 @@ import pytest
 
 import tracejit as tj
 from benchmarks.gpu.kernels import compile_kernels, kernels_of
-from benchmarks.gpu.libraries import Library
+from benchmarks.gpu.libraries import Library, open_library
 from benchmarks.gpu.rows import ROWS, arguments_of, floor_of
 from benchmarks.gpu.variants import FUSED, GUESTS, MAIN, SWEEP, SWEPT, VARIANTS, variants_of
 from tracejit.codegen.cuda import elements
@@ -65,6 +65,24 @@ def test_variants_of_ours_give_the_same_values() -> None:
         with variant.within():
             found, slope = variant.build(ROWS["bce"].workload(), library)(*arguments)
         assert abs(found - value) < 1e-14 and abs(slope - gradient).max() < 1e-18
+
+
+def test_torch_compiles_every_size_of_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch, compiled = pytest.importorskip("torch"), []
+    real = torch.compile
+
+    def compiling(graph, inputs):
+        compiled.append(name)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda f, **options: real(f, backend=compiling, **options))
+    library = open_library("torch", emulate=True)
+    for name in ("bce", "softmax_cross_entropy"):  # functions of torch's own
+        workload, (rows, *rest) = ROWS[name].workload(), ROWS[name].emulated[0]
+        for k in range(9):
+            step = VARIANTS["torch.compile"].build(workload, library)
+            step(*library.arguments(arguments_of(name, (rows + k, *rest), "float32")))
+            assert compiled.pop() == name and not compiled
 
 
 QUICK = ("softmax_cross_entropy", "float32")  # in a few seconds
