@@ -149,6 +149,16 @@ def test_packages_that_are_not_there_name_the_extra(monkeypatch) -> None:
     assert 'pip install "tracejit[cuda13]"' in str(caught.value) and "cuda-emu" in str(caught.value)
 
 
+def test_packages_that_do_not_fit_each_other_name_the_extra(monkeypatch) -> None:
+    def breaks(name: str) -> Any:
+        raise AttributeError("module 'numba.cuda.types' has no attribute 'NPDatetime'")
+
+    monkeypatch.setattr(compiler, "import_module", breaks)
+    with pytest.raises(UnsupportedError, match=r"\(AttributeError: module 'numba.cuda.types'") as caught:
+        compile_launch(DOUBLE, (9, 0))
+    assert 'pip install "tracejit[cuda13]"' in str(caught.value)
+
+
 @pytest.mark.cuda_compile
 @needs_compiler
 def test_text_that_does_not_compile_is_an_internal_error_with_the_text() -> None:

@@ -168,9 +168,10 @@ def _packages() -> tuple[Any, Any]:
         if getattr(cuda, "implementation", "") != "NVIDIA":  # the one inside Numba, which is not kept up
             raise ImportError("No module named 'numba_cuda'")
         return cuda, import_module("cuda.core")
-    except ImportError as error:
+    except Exception as error:  # versions that do not fit each other raise whatever they meet
+        reason = f"{'' if isinstance(error, ImportError) else f'{type(error).__name__}: '}{error}"
         raise UnsupportedError(
-            f'target="cuda": its packages cannot be imported ({error})', hint=f"{INSTALL}; {EMULATE}"
+            f'target="cuda": its packages cannot be imported ({reason})', hint=f"{INSTALL}; {EMULATE}"
         ) from None
 
 
