@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -44,7 +44,7 @@ PACKAGES = (
     *("torch", "triton", "jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda12-plugin"),
 )
 LONGEST = 40.0  # seconds that one item may take, times the patience
-STOPS = 2  # of items of one variant, after which its others are left out
+STOPS = 2  # failures of a variant after which its other items are left out
 MOST_RESTARTS = 4  # of a process that broke
 
 
@@ -136,28 +136,56 @@ def _size(shape: Shape) -> str:
 # --- asking -------------------------------------------------------------------------------------------------
 
 
+class Doubts:
+    """Which variants are asked no more: one that broke its process, or, of other libraries, fails as before.
+
+    What is wrong with the machine (no compiler for torch, say) is wrong for every workload, and takes long.
+    """
+
+    def __init__(self) -> None:
+        self.broke: Counter[str] = Counter()
+        self.rows: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.reasons: dict[str, str] = {}
+
+    def note(self, item: Item, answer: Item) -> None:
+        """Look at an answer."""
+        variant, problem = item.get("variant", ""), answer.get("problem", "")
+        if answer.get("broken"):
+            self.broke[variant] += 1
+            if self.broke[variant] == STOPS:
+                self.reasons[variant] = "left out, as it broke its process before"
+        elif problem and variant in VARIANTS and not VARIANTS[variant].is_ours:
+            rows = self.rows[variant, problem]
+            rows.add(item["row"])
+            if len(rows) == STOPS:
+                self.reasons[variant] = f"left out, as before: {problem}"
+
+
 def answers(check: Check, kind: str, items: Sequence[Item]) -> Iterator[tuple[Item, Item]]:
-    """Each item with its answer, as long as there is time; a process that broke is followed by another."""
+    """Each item with its answer, as long as there is time; a process that broke is followed by another.
+
+    The report names those that are left out.
+    """
     worker: Worker | None = None
-    broke: Counter[str] = Counter()
+    doubts, left_out = Doubts(), defaultdict[str, list[Item]](list)
     try:
         for number, item in enumerate(items):
-            variant = item.get("variant", "")
-            if check.left() < 1.0 or broke.total() > MOST_RESTARTS:
+            if check.left() < 1.0 or doubts.broke.total() > MOST_RESTARTS:
                 why = "no time was left" if check.left() < 1.0 else f"{kind}'s process broke too often"
-                check.report.missing.append(f"{_items_text(items[number:])}: {why}")
+                left_out[why] += items[number:]
                 return
-            if broke[variant] >= STOPS:
-                yield item, {"problem": f"left out, as {variant or kind} broke its process before"}
+            if (why := doubts.reasons.get(item.get("variant", ""))) is not None:
+                left_out[why].append(item)
                 continue
             worker = worker or check.open_worker(kind)
             answer = worker.ask(item, min(check.left(), LONGEST * check.patience))
             if answer.get("broken"):
                 worker.close()
                 worker = None
-                broke[variant] += 1
+            doubts.note(item, answer)
             yield item, answer
     finally:
+        check.report.missing += [f"{_items_text(those)}: {why}" for why, those in left_out.items()]
         if worker is not None:
             worker.close()
 

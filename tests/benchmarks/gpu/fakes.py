@@ -19,6 +19,7 @@ import scipy.special
 import tracejit as tj
 from benchmarks.gpu import ceilings, cpp_kernel, rows, stages, timing, tools, variants
 from benchmarks.gpu.session import Item, Session
+from benchmarks.gpu.worker import MARK, Process
 from tests.runtime.cuda.fakes import CupyArray, Driver, Tensor, block_at, fake_cupy, wrap
 from tests.runtime.cuda.fakes import fake_device as fake_device
 from tracejit.config import Config
@@ -174,6 +175,26 @@ OUTPUTS = {
 def run_within(commands: Any, scratch: Path, left: Any) -> dict[str, tuple[str, int | None]]:
     assert left() > 0
     return {name: OUTPUTS[name] for name in commands}
+
+
+# Answers an item by what it says.
+PROGRAM = f"""
+import json, os, sys, time
+for line in sys.stdin:
+    item = json.loads(line)
+    if item["do"] == "sleep":
+        time.sleep(60)
+    if item["do"] == "end":
+        os._exit(3)
+    print({MARK!r} + json.dumps({{"did": item["do"]}}), flush=True)
+"""
+
+
+class Program(Process):
+    """A process without a session."""
+
+    def command(self, kind: str, scratch: Path) -> list[str]:
+        return [sys.executable, "-c", PROGRAM]
 
 
 class InProcess:
