@@ -12,6 +12,7 @@ import time
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -211,11 +212,8 @@ def in_parallel(check: Check, kind: str, items: Sequence[Item], take: Callable[[
             with lock:
                 take(item, answer)
 
-    threads = [threading.Thread(target=run, args=(items[k::count],)) for k in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(run, (items[k::count] for k in range(count))))  # what one raises is raised here
 
 
 # --- stages -------------------------------------------------------------------------------------------------

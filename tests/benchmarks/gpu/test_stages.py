@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.session import Item
-from benchmarks.gpu.stages import Check, answers
+from benchmarks.gpu.stages import Check, answers, in_parallel
 from benchmarks.gpu.worker import Process
 from tests.benchmarks.gpu.fakes import Program
 
@@ -75,3 +75,13 @@ def test_items_for_which_no_time_is_left_are_named(tmp_path: Path) -> None:
     items = [{"do": "measure", "row": "bce", "shape": [3, 4], "dtype": "float32", "variant": "fused"}] * 2
     assert list(answers(check, "cupy", items)) == []
     assert check.report.missing == ["measure bce float32 fused 3x4 and 1 more: no time was left"]
+
+
+def test_what_goes_wrong_in_a_thread_is_a_problem_of_the_stage(tmp_path: Path) -> None:
+    check = checks(tmp_path)
+
+    def fails(item: Item, answer: Item) -> None:
+        raise KeyError(item["do"])
+
+    check.stage("kernels", check.deadline, lambda check: in_parallel(check, "cupy", [{"do": "one"}], fails))
+    assert check.report.problems == ["kernels: KeyError: 'one'"]
