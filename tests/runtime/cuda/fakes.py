@@ -29,33 +29,11 @@ from tracejit.runtime.cuda.compiler import Cubin, Node
 from tracejit.runtime.cuda.emulator import run_launch
 
 # Functions of NumPy that CuPy answers for its arrays, among those that library calls may meet.
-ANSWERED = {
-    *(
-        "argmax",
-        "argmin",
-        "broadcast_to",
-        "concatenate",
-        "cumprod",
-        "cumsum",
-        "diagonal",
-        "empty_like",
-        "flip",
-    ),
-    *(
-        "max",
-        "min",
-        "moveaxis",
-        "ones_like",
-        "prod",
-        "reshape",
-        "sum",
-        "swapaxes",
-        "transpose",
-        "tril",
-        "triu",
-    ),
-    *("zeros_like", "where", "copyto", "cholesky", "solve", "slogdet", "inv"),
-}
+ANSWERED = (
+    "argmax argmin broadcast_to concatenate cumprod cumsum diagonal empty_like flip max min moveaxis "
+    "ones_like prod reshape sum swapaxes transpose tril triu zeros_like where copyto cholesky solve slogdet "
+    "inv"
+)
 
 _blocks: weakref.WeakValueDictionary[int, Block] = weakref.WeakValueDictionary()
 
@@ -265,7 +243,7 @@ class CupyArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if not all(issubclass(t, _TAKEN) for t in types):
             return NotImplemented
-        if func.__name__ not in ANSWERED:
+        if func.__name__ not in ANSWERED.split():
             raise TypeError(f"CuPy does not answer {func.__name__}")
         out = kwargs.get("out")
         args, kwargs = _deep(args), {k: _deep(v) for k, v in kwargs.items()}
