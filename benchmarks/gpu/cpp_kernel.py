@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.gpu.toolkit import toolkit_program
+
 THREADS, UNROLLED, BLOCKS_PER_MULTIPROCESSOR = 256, 4, 8
 
 # REAL is float or double. Blocks leave their sums in `partial`; `ticket` is 0 before and after each launch.
@@ -93,12 +95,14 @@ def compile_by_nvrtc(text: str, architecture: tuple[int, int]) -> bytes:
 
 
 def compile_by_nvcc(text: str, architecture: tuple[int, int]) -> bytes:
-    """The same by the toolkit's compiler, of the path."""
+    """The same by the toolkit's compiler."""
+    nvcc = toolkit_program("nvcc")
+    assert nvcc is not None
     with tempfile.TemporaryDirectory() as folder:
         source, cubin = Path(folder) / "kernel.cu", Path(folder) / "kernel.cubin"
         source.write_text(text, encoding="utf-8")
         arch = f"-arch=sm_{architecture[0]}{architecture[1]}"
-        command = ["nvcc", "-cubin", arch, "-O3", "-std=c++17", "-o", str(cubin), str(source)]
+        command = [nvcc, "-cubin", arch, "-O3", "-std=c++17", "-o", str(cubin), str(source)]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
         return cubin.read_bytes()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import random
+import shutil
 import statistics
 import sys
 import threading
@@ -26,23 +27,15 @@ from benchmarks.gpu.ceilings import CEILINGS, WITHOUT_DEVICE
 from benchmarks.gpu.report import Report, Timing, rows_text
 from benchmarks.gpu.rows import CLOSE, DTYPES, ROWS, Shape, fitted, floor_of
 from benchmarks.gpu.session import Item
+from benchmarks.gpu.toolkit import toolkit_program
 from benchmarks.gpu.tools import is_installed, run_pytest, run_sanitizer, run_within
 from benchmarks.gpu.variants import GUESTS, MAIN, SWEEP, VARIANTS, Variant, variants_of
 from benchmarks.gpu.worker import Process, Worker
 
 PACKAGES = (
-    *(
-        "numpy",
-        "scipy",
-        "numba",
-        "numba-cuda",
-        "numba-cuda-mlir",
-        "cuda-core",
-        "cuda-bindings",
-        "cuda-toolkit",
-    ),
-    *("nvidia-nvvm", "nvidia-nvjitlink", "nvidia-cuda-nvrtc", "cupy-cuda13x", "cupy-cuda12x"),
-    *("torch", "triton", "jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda12-plugin"),
+    "numpy scipy numba numba-cuda numba-cuda-mlir cuda-core cuda-bindings cuda-toolkit nvidia-nvvm "
+    "nvidia-nvjitlink nvidia-cuda-nvrtc cupy-cuda13x cupy-cuda12x torch triton jax jaxlib jax-cuda13-plugin "
+    "jax-cuda12-plugin"
 )
 LONGEST = 40.0  # seconds that one item may take, times the patience
 STOPS = 2  # failures of a variant after which its other items are left out
@@ -223,11 +216,14 @@ def find_versions(check: Check) -> None:
     """Of everything that takes part, and the device; NoDeviceError where there is none."""
     report = check.report
     report.versions = {"python": sys.version.split()[0], "tracejit": tj.__version__}
-    for package in PACKAGES:
+    for package in PACKAGES.split():
         try:
             report.versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             report.versions[package] = "not installed"
+    compilers = [x for x in (os.environ.get("CC"), *map(shutil.which, ("gcc", "clang"))) if x]
+    report.versions["C compiler"] = compilers[0] if compilers else "none, which torch.compile needs"
+    report.versions["nvcc"] = toolkit_program("nvcc") or "not found"
     for _, answer in answers(check, "cupy", [{"do": "describe"}]):
         if "problem" in answer:
             raise NoDeviceError(answer["problem"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.asked_process import ROOT, end_group
 from benchmarks.gpu.report import Report
+from benchmarks.gpu.toolkit import toolkit_program, with_toolkit
 
 SANITIZER = "compute-sanitizer"
 TOOLS = ("memcheck", "racecheck")
@@ -46,9 +46,9 @@ def run_pytest(report: Report, scratch: Path, left: Callable[[], float]) -> None
 
 def run_sanitizer(report: Report, scratch: Path, left: Callable[[], float]) -> None:
     """Every case under each tool, at the same time."""
-    program = shutil.which(SANITIZER) or shutil.which(f"/usr/local/cuda/bin/{SANITIZER}")
+    program = toolkit_program(SANITIZER)
     if program is None:
-        report.missing.append(f"{SANITIZER}: not on the path, left out")
+        report.missing.append(f"{SANITIZER}: not found, left out")
         return
     cases = [sys.executable, "-m", "benchmarks.gpu.cases"]
     commands = {tool: [program, "--tool", tool, "--error-exitcode", "9", *cases] for tool in TOOLS}
@@ -75,7 +75,12 @@ def run_within(
             path = scratch / f"tool{number}.log"
             with path.open("wb") as log:
                 process = subprocess.Popen(
-                    command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                    command,
+                    cwd=ROOT,
+                    env=with_toolkit(),
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
                 )
             running[name] = (process, path)
         for name, (process, path) in running.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from unittest.mock import patch
 import tracejit as tj
 from benchmarks.gpu.libraries import Library
 from benchmarks.gpu.rows import ROWS
+from benchmarks.gpu.toolkit import toolkit_program
 from benchmarks.systems import plain_in_jax
 from benchmarks.workload import Workload, with_modules
 from tracejit.codegen.cuda import elements, launches
@@ -153,5 +153,5 @@ def variants_of(row: str, library: str, chosen: Sequence[Variant], is_device: bo
         and (v.rows is None or row in v.rows)
         and (is_device or not v.on_device)
         and (v.library != "torch" or v.is_ours or has_torch)
-        and (v.name != "C++ by nvcc" or shutil.which("nvcc") is not None)
+        and (v.name != "C++ by nvcc" or toolkit_program("nvcc") is not None)
     ]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Protocol
 
 from benchmarks.asked_process import GRACE, ROOT, AskedProcess, NoAnswerError
 from benchmarks.gpu.session import Item, Session
+from benchmarks.gpu.toolkit import with_toolkit
 
 MARK = "@gpu_check "
 FOR_ALL = {
@@ -35,7 +35,7 @@ class Process(AskedProcess):
 
     def __init__(self, kind: str, emulate: bool, scratch: Path) -> None:
         command = self.command(kind, scratch)
-        environment = {**os.environ, **FOR_ALL}
+        environment = {**with_toolkit(), **FOR_ALL, "TORCHINDUCTOR_CACHE_DIR": str(scratch / "torch")}
         if emulate:
             command.append("--emulate")
             environment["JAX_PLATFORMS"] = "cpu"

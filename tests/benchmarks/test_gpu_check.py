@@ -144,13 +144,13 @@ def test_without_torch_and_jax_it_says_what_is_left_out(
 ) -> None:
     for module in (stages, tools):
         monkeypatch.setattr(module, "is_installed", lambda name: False)
-    monkeypatch.setattr(tools.shutil, "which", lambda name: None)
+        monkeypatch.setattr(module, "toolkit_program", lambda name: None)
     assert gpu_check.main(["--rows", "bce", "--out", str(tmp_path)]) == 0
     missing = read(tmp_path)["missing"]
     for name in ("torch", "jax"):
         assert f"{name} is not installed: its variants are left out" in missing
     assert "pytest, hypothesis: not installed, the tests are left out" in missing
-    assert "compute-sanitizer: not on the path, left out" in missing
+    assert "compute-sanitizer: not found, left out" in missing
     assert "matplotlib is not installed: there are no pictures" in missing
 
 

@@ -263,7 +263,8 @@ def check_device(
     monkeypatch.setattr(stages.Check, "open_worker", open_in_process)
     monkeypatch.setattr(stages, "is_installed", lambda name: True)
     monkeypatch.setattr(tools, "is_installed", lambda name: True)
-    monkeypatch.setattr(variants.shutil, "which", lambda name: f"/bin/{name}")
     for module in (stages, tools):
         monkeypatch.setattr(module, "run_within", run_within)
+    for module in (stages, tools, variants):
+        monkeypatch.setattr(module, "toolkit_program", lambda name: f"/bin/{name}")
     yield driver

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.gpu.cpp_kernel import EMPTY, compile_by_nvcc, compile_by_nvrtc, text_of
 from benchmarks.gpu.rows import _bce_by_hand
+from benchmarks.gpu.toolkit import toolkit_program
 
 # CUDA's words for threads of this processor: a block is 256 of them, blocks run one after another.
 PRELUDE = r"""
@@ -62,8 +63,8 @@ extern "C" void run(
 @pytest.mark.parametrize("compiler", [compile_by_nvrtc, compile_by_nvcc])
 def test_it_compiles_without_a_device(compiler, dtype: str) -> None:
     if compiler is compile_by_nvcc:
-        if shutil.which("nvcc") is None:
-            pytest.skip("nvcc is not on the path")
+        if toolkit_program("nvcc") is None:
+            pytest.skip("nvcc is not found")
     else:
         pytest.importorskip("cuda.core", reason="cuda-core is not installed")
         assert compiler(EMPTY, (9, 0))[:4] == b"\x7fELF"
