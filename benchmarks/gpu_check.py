@@ -40,13 +40,13 @@ from benchmarks.gpu.stages import (
 
 # Seconds of each; what one leaves, the later ones have.
 STAGES: tuple[tuple[str, float, Callable[[Check], None]], ...] = (
-    ("versions", 15.0, find_versions),
+    ("versions", 45.0, find_versions),  # a machine that just started reads libraries slowly
     ("kernels", 45.0, make_kernels),
     ("ceilings", 30.0, measure_ceilings),
     ("cases", 15.0, run_cases),
-    ("tracejit", 75.0, partial(measure_library, kind="cupy")),
-    ("tests", 75.0, run_tests),
-    ("torch", 85.0, partial(measure_library, kind="torch")),
+    ("tracejit", 65.0, partial(measure_library, kind="cupy")),
+    ("tests", 65.0, run_tests),
+    ("torch", 75.0, partial(measure_library, kind="torch")),
     ("JAX", 45.0, partial(measure_library, kind="jax")),
     ("sweep", 25.0, measure_sweep),
     ("sanitizer", 35.0, run_checkers),

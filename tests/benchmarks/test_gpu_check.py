@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from dataclasses import replace
@@ -198,6 +199,12 @@ def test_what_a_stage_leaves_of_its_time_the_next_one_has(tmp_path: Path, monkey
 
 def test_the_stages_together_take_less_than_8_minutes() -> None:
     assert sum(seconds for _, seconds, _ in gpu_check.STAGES) <= 460
+
+
+def test_the_readme_names_every_stage_and_its_limit() -> None:
+    readme = (Path(gpu_check.__file__).parent / "README.md").read_text(encoding="utf-8")
+    table = [(name, float(limit)) for name, limit in re.findall(r"^\| (\w+) \| (\d+) s \|", readme, re.M)]
+    assert table == [(name, seconds) for name, seconds, _ in gpu_check.STAGES]
 
 
 @pytest.mark.parametrize("option", [["--rows", "none"], ["--unknown"]])
