@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -102,25 +103,23 @@ class Check:
 
     @cached_property
     def plan(self) -> list[tuple[str, Shape, str]]:
-        """Workload, shape and dtype of all that is timed: the largest first, then from small on."""
-        found: list[tuple[str, Shape, str]] = []
+        """Workload, shape and dtype of all that is timed: the largest of all first, then from small on.
+
+        float32 comes before float64: where time runs out, each workload has had what matters most.
+        """
+        found: list[tuple[int, int, tuple[str, Shape, str]]] = []
         for name in self.rows:
-            sizes = ROWS[name].sizes(self.is_device)
-            for shape in sizes:
-                for dtype in DTYPES:
+            for number, dtype in enumerate(DTYPES):
+                shapes: list[Shape] = []
+                for shape in ROWS[name].sizes(self.is_device):
                     smaller = fitted(name, shape, dtype, self.free)
                     if smaller is None:
                         self.report.missing.append(f"{name} {_size(shape)} {dtype}: too large for the memory")
-                    elif (name, smaller, dtype) not in found:
-                        found.append((name, smaller, dtype))
-        of_name = {name: [x for x in found if x[0] == name] for name in self.rows}
-
-        def order(x: tuple[str, Shape, str]) -> int:
-            shapes = list(dict.fromkeys(shape for _, shape, dtype in of_name[x[0]] if dtype == x[2]))
-            place = shapes.index(x[1])
-            return 0 if place == len(shapes) - 1 else place + 1
-
-        return sorted(found, key=order)
+                    elif smaller not in shapes:
+                        shapes.append(smaller)
+                turns = (*range(1, len(shapes)), 0)
+                found += [(turn, number, (name, s, dtype)) for turn, s in zip(turns, shapes)]
+        return [entry for _, _, entry in sorted(found, key=itemgetter(0, 1))]
 
 
 def _size(shape: Shape) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu.report import Report
+from benchmarks.gpu.rows import TIMES_FLOOR
 from benchmarks.gpu.session import Item
 from benchmarks.gpu.stages import Check, answers, in_parallel
 from benchmarks.gpu.worker import Process
@@ -39,6 +40,28 @@ def test_a_variant_that_breaks_two_processes_is_left_out(tmp_path: Path) -> None
     assert [answer.get("broken", False) for answer in found] == [True, True, False] and check.opened == 3
     assert found[2] == {"did": "one"}
     assert check.report.missing == ["end bad and 1 more: left out, as it broke its process before"]
+
+
+def test_the_largest_sizes_of_all_workloads_come_first_and_float32_before_float64(tmp_path: Path) -> None:
+    check = checks(tmp_path)
+    check.rows, check.free = ("mlp", "attention"), 10.0**10
+    assert [(name, shape[0], dtype) for name, shape, dtype in check.plan] == [
+        (name, n, dtype)
+        for sizes in ((2**16, 4096), (1024, 256))
+        for dtype in ("float32", "float64")
+        for name, n in zip(check.rows, sizes)
+    ]
+
+
+def test_sizes_that_become_one_in_a_small_memory_are_timed_once(tmp_path: Path) -> None:
+    check = checks(tmp_path)
+    check.free = 2.0**20 * TIMES_FLOOR
+    assert check.plan == [
+        ("bce", (65536,), "float32"),
+        ("bce", (32768,), "float64"),
+        ("bce", (10000,), "float32"),
+        ("bce", (10000,), "float64"),
+    ]
 
 
 class Failing:
