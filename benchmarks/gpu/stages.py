@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import random
+import re
 import shutil
 import statistics
 import sys
@@ -148,7 +149,7 @@ class Doubts:
             if self.broke[variant] == STOPS:
                 self.reasons[variant] = "left out, as it broke its process before"
         elif problem and variant in VARIANTS and not VARIANTS[variant].is_ours:
-            rows = self.rows[variant, problem]
+            rows = self.rows[variant, re.sub(r"\S*/\S*", "", problem)]  # files of a moment have other names
             rows.add(item["row"])
             if len(rows) == STOPS:
                 self.reasons[variant] = f"left out, as before: {problem}"

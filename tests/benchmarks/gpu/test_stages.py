@@ -79,7 +79,12 @@ class Failing:
 
 @pytest.mark.parametrize(
     ("variant", "words", "asked"),
-    [("torch.compile", "no compiler", 4), ("torch.compile", "no {row}", 6), ("fused", "no compiler", 6)],
+    [
+        ("torch.compile", "no compiler", 4),
+        ("torch.compile", "['/bin/gcc', '/tmp/{row}.c'] failed", 4),
+        ("torch.compile", "no {row}", 6),
+        ("fused", "no compiler", 6),
+    ],
 )
 def test_another_library_that_fails_alike_for_two_workloads_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str, words: str, asked: int
@@ -89,6 +94,7 @@ def test_another_library_that_fails_alike_for_two_workloads_is_left_out(
     rows = ("bce", "bce", "bce", "chain", "mlp", "stencil")
     items = [{"do": "measure", "row": row, "variant": variant} for row in rows]
     assert len(list(answers(check, "torch", items))) == asked
+    words = words.format(row="chain")
     reason = f"measure mlp {variant} and 1 more: left out, as before: {words}"
     assert check.report.missing == ([reason] if asked < 6 else [])
 
