@@ -60,10 +60,9 @@ def launch_by_tracejit(library: Library) -> dict[str, float]:
 
 def launch_by_cupy(library: Library) -> dict[str, float]:
     """CuPy's elementwise kernel, and a `RawKernel` of its own."""
-    xp: Any = library.xp  # type: ignore[attr-defined]
     x = library.array(np.ones(64))
     found = {"launch by CuPy's x * 2, host s": host_seconds(library, lambda: x * 2.0)}
-    kernel, arguments = xp.RawKernel(EMPTY, "empty"), _three_arrays(library)
+    kernel, arguments = library.xp.RawKernel(EMPTY, "empty"), _three_arrays(library)
     found["launch by CuPy's RawKernel, host s"] = host_seconds(
         library, lambda: kernel((1,), (64,), arguments)
     )

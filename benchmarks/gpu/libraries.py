@@ -22,22 +22,24 @@ class Library:
     """NumPy: arrays on this processor, times by its clock.
 
     name: also that of the process in which its variants run
+    xp: the module that has NumPy's functions for its arrays
     """
 
     name = "cupy"
     is_device = False
     target = "cuda-emu"
+    xp: Any = np
 
     def describe(self) -> dict[str, str]:
         """Versions and devices as the library sees them."""
         return {"device": "emulated: no time here says anything about a device"}
 
     def array(self, x: Any) -> Any:
-        return np.asarray(x)
+        return self.xp.asarray(x)
 
     def repeat(self, x: Any, times: int) -> Any:
         """Copies of `x` one after another along its first axis."""
-        return np.tile(x, (times, *[1] * (x.ndim - 1)))
+        return self.xp.tile(x, (times, *[1] * (x.ndim - 1)))
 
     def arguments(self, given: Arguments) -> tuple[Any, ...]:
         """Those of a row, as long as they should be."""
@@ -80,6 +82,15 @@ class Library:
         return self.sample(a).tobytes() == self.sample(b).tobytes()
 
 
+def _between(run: Run, start: Any, end: Any, milliseconds: Callable[[Any, Any], float]) -> float:
+    """Seconds between two events on the current stream, with what `run` puts there."""
+    start.record()
+    run()
+    end.record()
+    end.synchronize()
+    return milliseconds(start, end) * 1e-3
+
+
 class Cupy(Library):
     """CuPy's arrays on a device, and the driver by which kernels are launched there."""
 
@@ -107,12 +118,6 @@ class Cupy(Library):
             "memory": f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free",
         }
 
-    def array(self, x: Any) -> Any:
-        return self.xp.asarray(x)
-
-    def repeat(self, x: Any, times: int) -> Any:
-        return self.xp.tile(x, (times, *[1] * (x.ndim - 1)))
-
     def to_numpy(self, x: Any) -> np.ndarray[Any, Any]:
         return self.xp.asnumpy(x)
 
@@ -120,12 +125,8 @@ class Cupy(Library):
         self.xp.cuda.runtime.deviceSynchronize()
 
     def seconds(self, run: Run) -> float:
-        start, end = self.xp.cuda.Event(), self.xp.cuda.Event()
-        start.record()
-        run()
-        end.record()
-        end.synchronize()
-        return self.xp.cuda.get_elapsed_time(start, end) * 1e-3
+        cuda = self.xp.cuda
+        return _between(run, cuda.Event(), cuda.Event(), cuda.get_elapsed_time)
 
     def release(self) -> None:
         self.xp.get_default_memory_pool().free_all_blocks()
@@ -190,12 +191,8 @@ class Torch(Library):
     def seconds(self, run: Run) -> float:
         if not self.is_device:
             return super().seconds(run)
-        start, end = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        run()
-        end.record()
-        end.synchronize()
-        return start.elapsed_time(end) * 1e-3
+        event = self.torch.cuda.Event
+        return _between(run, event(enable_timing=True), event(enable_timing=True), event.elapsed_time)
 
     def release(self) -> None:
         if self.is_device:
@@ -214,7 +211,7 @@ class Jax(Library):
         """Raises ImportError where JAX cannot be imported, RuntimeError where it sees no device."""
         import jax
 
-        self.jax, self.is_device = jax, is_device
+        self.jax, self.xp, self.is_device = jax, jax.numpy, is_device
         jax.config.update("jax_enable_x64", True)
         jax.config.update("jax_default_matmul_precision", "highest")
         if is_device and jax.default_backend() not in ("gpu", "cuda"):
@@ -223,12 +220,6 @@ class Jax(Library):
 
     def describe(self) -> dict[str, str]:
         return {"JAX's devices": ", ".join(map(str, self.jax.devices()))}
-
-    def array(self, x: Any) -> Any:
-        return self.jax.numpy.asarray(x)
-
-    def repeat(self, x: Any, times: int) -> Any:
-        return self.jax.numpy.tile(x, (times, *[1] * (x.ndim - 1)))
 
     def wait(self, result: Any = None) -> None:
         self.jax.block_until_ready(result)
