@@ -11,10 +11,11 @@ from typing import Any
 from unittest.mock import patch
 
 import tracejit as tj
+from benchmarks.gpu.cpp_kernel import CppStep
 from benchmarks.gpu.libraries import Library
 from benchmarks.gpu.rows import ROWS
 from benchmarks.gpu.toolkit import toolkit_program
-from benchmarks.systems import plain_in_jax
+from benchmarks.systems import Jax
 from benchmarks.workload import Workload, with_modules
 from tracejit.codegen.cuda import elements, launches
 from tracejit.runtime.cuda import executable
@@ -59,8 +60,6 @@ def _by_hand(workload: Workload, library: Library) -> Call:
 
 
 def _cpp(workload: Workload, library: Library, compiler: str) -> Call:
-    from benchmarks.gpu.cpp_kernel import CppStep
-
     return CppStep(library, compiler)
 
 
@@ -87,9 +86,7 @@ def _torch(workload: Workload, library: Library, is_compiled: bool) -> Call:
 def _jax(workload: Workload, library: Library) -> Call:
     import jax
 
-    own = workload.implementations.get("jax")
-    loss = own() if own is not None else plain_in_jax(workload)
-    return jax.jit(jax.value_and_grad(loss, workload.argnums))
+    return jax.jit(jax.value_and_grad(Jax().loss(workload), workload.argnums))
 
 
 # --- other kernels of ours ----------------------------------------------------------------------------------
