@@ -10,7 +10,6 @@ import gc
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,6 @@ HOST_SIZE = 1024
 MOST_TEXT = 200  # characters of an error that get into the report
 
 
-@dataclass
-class Ready:
-    """A variant at one size, compiled: what calls it, with the next arguments at each call."""
-
-    call: Callable[[], Any]
-
-
 class Session:
     """One library, opened by the first item that needs it; keeps the current row, to be timed again."""
 
@@ -46,7 +38,7 @@ class Session:
         self.kind, self.emulate, self.scratch = kind, emulate, scratch
         self.row: tuple[Any, ...] | None = None
         self.sets: list[tuple[Any, ...]] = []
-        self.ready: dict[str, Ready] = {}
+        self.ready: dict[str, Callable[[], Any]] = {}  # by variant: a step at the row, compiled
 
     @cached_property
     def library(self) -> Library:
@@ -57,7 +49,7 @@ class Session:
         try:
             return getattr(self, f"do_{item['do']}")(item)
         except UnsupportedError as error:
-            return {"problem": str(error), "refused": True}
+            return {"problem": str(error)}
         except Exception as error:
             print(traceback.format_exc(), flush=True)
             lines = str(error).strip().splitlines() or [""]
@@ -117,20 +109,20 @@ class Session:
         np.savez(path, *[library.sample(a) for a, _ in pairs])
         del result, again, pairs
         library.release()
-        ready = self.ready[variant.name] = Ready(self.in_turns(step))
+        call = self.ready[variant.name] = self.in_turns(step)
         return {
             "first_seconds": first_seconds,
             "repeats": repeats,
             "results": str(path),
-            "rounds": timed(library, ready.call),
+            "rounds": timed(library, call),
         }
 
     def do_again(self, item: Item) -> Item:
         """The times of more calls of a step that was measured before."""
-        ready = self.ready.get(item["variant"])
-        if ready is None or self.row != _row_of(item):
+        call = self.ready.get(item["variant"])
+        if call is None or self.row != _row_of(item):
             return {"problem": "its step is gone"}
-        return {"rounds": timed(self.library, ready.call)}
+        return {"rounds": timed(self.library, call)}
 
     def do_host(self, item: Item) -> Item:
         """Seconds of the host for one call at a small size."""
@@ -159,6 +151,7 @@ class Session:
         self.row = row
 
     def in_turns(self, step: Callable[..., Any]) -> Callable[[], Any]:
+        """Calls the step, with the next arguments at each call."""
         sets, position = self.sets, 0
 
         def call() -> Any:
