@@ -310,13 +310,9 @@ def measure_library(check: Check, kind: str) -> None:
         {"do": "host", "row": "bce", "variant": v.name}
         for v in variants_of("bce", kind, chosen, check.is_device)
     ]
-    measured = measuring_items(check, kind, MAIN)
+    items = [*hosts, *measuring_items(check, kind, MAIN)]
     # What compiles long comes last, so that time runs out for its small sizes alone.
-    eager = [i for i in measured if i["variant"] != "torch.compile"]
-    late = [i for i in measured if i["variant"] == "torch.compile"]
-    order = [i for i in hosts if i["variant"] != "torch.compile"] + eager + late
-    order += [i for i in hosts if i["variant"] == "torch.compile"]
-    take_all(check, kind, order)
+    take_all(check, kind, sorted(items, key=lambda item: item["variant"] == "torch.compile"))
 
 
 def measure_sweep(check: Check) -> None:
