@@ -24,6 +24,12 @@ REPEATED = 2**21  # elements of which those consist
 TIMES_FLOOR = 10  # of the least bytes that a row moves must be free, for the temporaries of eager libraries
 
 
+def distance(found: Any, expected: Any) -> float:
+    """How far a result on the host is from another, over the norm of that; nan where either has one."""
+    x, y = np.ravel(np.asarray(found, np.float64)), np.ravel(np.asarray(expected, np.float64))
+    return float(np.linalg.norm(x - y)) / (float(np.linalg.norm(y)) or 1.0)
+
+
 def _bce(z: Any, y: Any) -> Any:
     return (np.logaddexp(0.0, z) - y * z).mean()
 

@@ -27,7 +27,7 @@ import tracejit as tj
 from benchmarks.gpu.cases import CASES
 from benchmarks.gpu.ceilings import CEILINGS, WITHOUT_DEVICE
 from benchmarks.gpu.report import Report, Timing, rows_text
-from benchmarks.gpu.rows import CLOSE, DTYPES, ROWS, Shape, fitted, floor_of
+from benchmarks.gpu.rows import CLOSE, DTYPES, ROWS, Shape, distance, fitted, floor_of
 from benchmarks.gpu.session import Item
 from benchmarks.gpu.toolkit import toolkit_program
 from benchmarks.gpu.tools import is_installed, run_pytest, run_sanitizer, run_within
@@ -443,8 +443,7 @@ def take_again(check: Check, entry: Timing, answer: Item) -> None:
 def difference(found: Sequence[Any], expected: Sequence[Any], dtype: str) -> str | None:
     """How results differ by their norm, or None."""
     for k, (x, y) in enumerate(zip(found, expected, strict=True)):
-        x, y = np.asarray(x, np.float64).ravel(), np.asarray(y, np.float64).ravel()
-        distance = float(np.linalg.norm(x - y)) / (float(np.linalg.norm(y)) or 1.0)
-        if not distance <= CLOSE[dtype]:
-            return f"result {k} is off by {distance:.1e} of its norm"
+        away = distance(x, y)
+        if not away <= CLOSE[dtype]:
+            return f"result {k} is off by {away:.1e} of its norm"
     return None

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from benchmarks.gpu.rows import CLOSE, ROWS, arguments_of
+from benchmarks.gpu.libraries import Cupy
+from benchmarks.gpu.rows import CLOSE, ROWS, arguments_of, distance
 from tests.halves import each_half, every_value, half, same_bits
 from tests.schedule.every_schedule import program_of
 from tests.schedule.random_graphs import check_same
@@ -20,7 +21,6 @@ from tracejit.config import Config
 from tracejit.errors import IndexOutOfBoundsError, LinAlgError, UnsupportedError
 from tracejit.ir import evaluate
 from tracejit.runtime.cuda import DeviceExecutable
-from tracejit.runtime.cuda.compiler import open_driver
 from tracejit.runtime.cuda.runners import CudaRunner
 
 
@@ -28,12 +28,9 @@ from tracejit.runtime.cuda.runners import CudaRunner
 def why_not() -> str:
     """Why the tests cannot run here; empty where they can."""
     try:
-        open_driver()
-        import cupy  # noqa: F401
+        Cupy()
     except UnsupportedError as error:
         return error.message
-    except ImportError as error:
-        return f"CuPy cannot be imported: {error}"
     return ""
 
 
@@ -46,19 +43,8 @@ def cupy() -> Iterator[Any]:
     """CuPy, whose fresh memory is all ones: nan, -1 and True."""
     if why_not():
         pytest.skip(why_not())
-    import cupy
-
-    pool = cupy.cuda.MemoryPool()
-
-    def poisoned(size: int) -> Any:
-        memory = pool.malloc(size)
-        memory.memset(0xFF, size)
-        return memory
-
-    before = cupy.cuda.get_allocator()
-    cupy.cuda.set_allocator(poisoned)
-    yield cupy
-    cupy.cuda.set_allocator(before)
+    with (library := Cupy()).poisoned():
+        yield library.xp
 
 
 SIZES = (0, 1, 31, 32, 33, 255, 256, 257, 1023, 1025, 5000, 300_001)
@@ -80,8 +66,7 @@ def check(cupy: Any, f: Any, arguments: tuple[Any, ...], rtol: float, **options:
     expected = [value, *(gradients if isinstance(gradients, tuple) else (gradients,))]
     for x, again, y in zip(first, second, expected, strict=True):
         assert x.tobytes() == again.tobytes(), "two runs differ"
-        scale = np.linalg.norm(np.ravel(y)) or 1.0
-        assert np.linalg.norm(np.ravel(x - y)) <= rtol * scale
+        assert distance(x, y) <= rtol
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
