@@ -12,22 +12,10 @@ import tracejit as tj
 from tests.halves import each_half, half, same_bits
 from tests.runtime.cuda.fakes import CURRENT, CupyArray, Driver, Dtype, Tensor, on_device, wrap
 from tests.runtime.cuda.fakes import fake_device as fake_device
+from tests.runtime.cuda.steps import data, loss, same
 from tracejit.codegen.cuda import launches, scatter
 from tracejit.errors import ArgumentError, IndexOutOfBoundsError, UnsupportedError
 from tracejit.ir import bfloat16
-
-
-def loss(w, x, y):
-    z = x @ w
-    return (np.logaddexp(0, z) - y * z).mean()
-
-
-def data(rng: np.random.Generator, n: int = 50):
-    return rng.normal(size=4), rng.normal(size=(n, 4)), (rng.random(n) > 0.5) * 1.0
-
-
-def same(found, expected) -> None:
-    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
 
 
 def test_cupy_arrays_stay_on_their_device(fake_device: Driver, rng: np.random.Generator) -> None:

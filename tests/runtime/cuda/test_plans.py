@@ -11,32 +11,9 @@ import pytest
 import tracejit as tj
 from tests.runtime.cuda.fakes import Driver, Tensor, on_device, on_stream, wrap
 from tests.runtime.cuda.fakes import fake_device as fake_device
+from tests.runtime.cuda.steps import data, loss, plans_of, same
 from tracejit.errors import DeviceError, IndexOutOfBoundsError
-from tracejit.runtime.cuda import DeviceExecutable
-from tracejit.runtime.cuda.plans import Constants, Plan
-
-
-def loss(w, x, y):
-    z = x @ w
-    return (np.logaddexp(0, z) - y * z).mean()
-
-
-def data(rng: np.random.Generator, n: int = 50) -> tuple[Any, ...]:
-    return rng.normal(size=4), rng.normal(size=(n, 4)), (rng.random(n) > 0.5) * 1.0
-
-
-def same(found, expected) -> None:
-    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
-
-
-def plans_of(f: Any) -> list[Plan]:
-    """All plans of a function."""
-    found: list[Plan] = []
-    for variants in f._programs.table.values():
-        for program in variants:
-            assert isinstance(program.run, DeviceExecutable)
-            found += program.run.plans.values()
-    return found
+from tracejit.runtime.cuda.plans import Constants
 
 
 def test_calls_alike_share_one_plan_and_one_block_of_parameters(fake_device: Driver, rng) -> None:

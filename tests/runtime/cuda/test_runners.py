@@ -11,7 +11,7 @@ import pytest
 import tracejit as tj
 from tests.runtime.cuda.fakes import Driver, on_stream, wrap
 from tests.runtime.cuda.fakes import fake_device as fake_device
-from tests.runtime.cuda.test_plans import plans_of
+from tests.runtime.cuda.steps import plans_of
 from tracejit.runtime.cuda.compiler import Node
 from tracejit.runtime.cuda.runners import GRAPHED, KEPT, MADE, SIGHTS, Graphs
 
