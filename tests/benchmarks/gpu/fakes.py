@@ -20,8 +20,9 @@ import tracejit as tj
 from benchmarks.gpu import ceilings, cpp_kernel, rows, stages, timing, tools, variants
 from benchmarks.gpu.session import Item, Session
 from benchmarks.gpu.worker import MARK, Process
-from tests.runtime.cuda.fakes import CupyArray, Driver, Tensor, block_at, fake_cupy, wrap
+from tests.runtime.cuda.fakes import CupyArray, Driver, Tensor, fake_cupy, wrap
 from tests.runtime.cuda.fakes import fake_device as fake_device
+from tests.runtime.cuda.memory import block_at
 from tracejit.config import Config
 from tracejit.runtime.cuda import device
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import ctypes
 import functools
 import sys
 import threading
 import types
-import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +19,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from tests.runtime.cuda.memory import Block, block_at, block_of, read_parameters, unpacked
 from tracejit.api import devices
 from tracejit.codegen.cuda.launches import Launch
 from tracejit.config import Config
@@ -34,29 +33,6 @@ ANSWERED = (
     "ones_like prod reshape sum swapaxes transpose tril triu zeros_like where copyto cholesky solve slogdet "
     "inv"
 )
-
-_blocks: weakref.WeakValueDictionary[int, Block] = weakref.WeakValueDictionary()
-
-
-class Block:
-    """A piece of device memory, on a device; what is fresh is poisoned."""
-
-    def __init__(self, size: int, number: int) -> None:
-        self.bytes = np.full(max(size, 1) + 256, 0xFF, np.uint8)
-        self.start = -self.bytes.ctypes.data % 256
-        self.address = self.bytes.ctypes.data + self.start
-        self.size, self.number = max(size, 1), number
-        _blocks[self.address] = self
-
-    def view(self, address: int, shape: Any, dtype: Any, strides: Any = None) -> np.ndarray[Any, Any]:
-        offset = self.start + address - self.address
-        return np.ndarray(shape, dtype, self.bytes, offset, strides)
-
-
-def block_at(address: int) -> Block:
-    found = [b for b in _blocks.values() if b.address <= address < b.address + b.size]
-    assert len(found) == 1, f"address {address} is in {len(found)} pieces of device memory"
-    return found[0]
 
 
 class Driver:
@@ -113,9 +89,7 @@ class Driver:
         launch = replace(known, blocks=blocks)
         assert threads == launch.threads
         self.launched.append((launch.name, number, stream))
-        run_launch(
-            launch, [_unpacked(k, s, x, number) for k, s, x in zip(launch.parameters, launch.slots, given)]
-        )
+        run_launch(launch, unpacked(launch, given, number))
         return 0
 
     def graph(self, nodes: Sequence[Node]) -> Any:
@@ -151,44 +125,6 @@ class Graph:
 
     nodes: list[tuple[Node, list[Any]]]
     is_running: bool = False
-
-
-def read_parameters(launch: Launch, address: int) -> list[Any]:
-    """The arguments of a launch from where pointers to its parameters are; addresses as integers."""
-    kinds: list[str] = []
-    for kind in launch.parameters:  # Numba's arrays are seven parameters, the fifth of them the address
-        kinds += ["int64"] * 4 + ["address"] + ["int64"] * 2 if kind.endswith("[]") else [kind]
-    pointers = (ctypes.c_uint64 * len(kinds)).from_address(address)
-    values: list[Any] = []
-    for kind, pointer in zip(kinds, pointers, strict=True):
-        dtype = np.dtype(kind if kind[0] != "*" and kind != "address" else np.uint64)
-        value = np.frombuffer(ctypes.string_at(pointer, dtype.itemsize), dtype)[0]
-        values.append(int(value) if kind[0] == "*" or kind == "address" else value)
-    packed, found = iter(values), []
-    for kind in launch.parameters:
-        if kind.endswith("[]"):
-            item = np.dtype(kind[:-2]).itemsize
-            *owners, n, size, at, elements, step = (next(packed) for _ in range(7))
-            assert (owners, n, size, elements, step) == ([0, 0], 1, item, 1, item)
-            found.append(at)
-        else:
-            found.append(next(packed))
-    return found
-
-
-def _unpacked(kind: str, slot: Any, x: Any, number: int) -> Any:
-    """An argument as the emulator takes it: for an address, the memory around it."""
-    if kind[0] != "*" and not kind.endswith("[]"):
-        assert type(x) is np.dtype(kind).type, (kind, type(x))
-        return x
-    assert type(x) is int, f"an address is {type(x)}"
-    block, dtype = block_at(x), np.dtype(kind.strip("*[]"))
-    assert block.number == number, "memory of another device"
-    size = dtype.itemsize
-    before, behind = (x - block.address) // size, (block.address + block.size - x) // size
-    if slot[0] == "status":
-        return block.view(x, (behind,), dtype)
-    return block.view(x, (before + 1, behind), dtype, (-size, size))
 
 
 # --- CuPy ---------------------------------------------------------------------------------------------------
@@ -310,10 +246,8 @@ def _wrapped(found: Any, args: Sequence[Any]) -> Any:
     """What a function of NumPy found; views of an operand stay views."""
     if isinstance(found, tuple):
         return tuple(_wrapped(x, args) for x in found)
-    for block in list(_blocks.values()):
-        if isinstance(found, np.ndarray) and np.may_share_memory(found, block.bytes):
-            return CupyArray.__new__(CupyArray)._hold(found, block)
-    return wrap(found)
+    block = block_of(found) if isinstance(found, np.ndarray) else None
+    return wrap(found) if block is None else CupyArray.__new__(CupyArray)._hold(found, block)
 
 
 def _host(x: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import types
-import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,12 +11,12 @@ from typing import Any
 import cupy
 import numpy as np
 
+from tests.runtime.cuda.memory import Block, block_at, parameter_dtypes, read_parameters, unpacked
 from tracejit.codegen.cuda.launches import Launch
 from tracejit.runtime.cuda import compiler, device
 from tracejit.runtime.cuda.compiler import Cubin, CudaDriver
 from tracejit.runtime.cuda.emulator import run_launch
 
-ALIGNED = 256
 DRIVER = ctypes.CDLL("libcuda.so.1")
 UNSIGNED = ctypes.POINTER(ctypes.c_uint)
 Hook = ctypes.CFUNCTYPE(
@@ -25,30 +24,6 @@ Hook = ctypes.CFUNCTYPE(
 )
 
 # --- memory -------------------------------------------------------------------------------------------------
-
-_blocks: weakref.WeakValueDictionary[int, Block] = weakref.WeakValueDictionary()
-
-
-class Block:
-    """A piece of what stands for device memory, poisoned."""
-
-    def __init__(self, size: int) -> None:
-        self.bytes = np.full(max(size, 1) + ALIGNED, 0xFF, np.uint8)
-        self.start = -self.bytes.ctypes.data % ALIGNED
-        self.address, self.size = self.bytes.ctypes.data + self.start, max(size, 1)
-        _blocks[self.address] = self
-
-    def around(self, address: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        """The memory around an address as the emulator takes it: what is before it, and what is behind."""
-        size, offset = dtype.itemsize, address - self.address
-        shape = (offset // size + 1, (self.size - offset) // size)
-        return np.ndarray(shape, dtype, self.bytes, self.start + offset, (-size, size))
-
-
-def block_at(address: int) -> Block:
-    found = [b for b in _blocks.values() if b.address <= address < b.address + b.size]
-    assert len(found) == 1, f"address {address} is in {len(found)} pieces of memory"
-    return found[0]
 
 
 class Poisoned(cupy.cuda.MemoryPointer):
@@ -68,9 +43,7 @@ class Pool:
 
 def on_host(x: Any) -> np.ndarray[Any, Any]:
     """`cupy.asnumpy`."""
-    block = block_at(x.data.ptr)
-    offset = block.start + x.data.ptr - block.address
-    return np.ndarray(x.shape, x.dtype, block.bytes, offset, x.strides).copy()
+    return block_at(x.data.ptr).view(x.data.ptr, x.shape, x.dtype, x.strides).copy()
 
 
 def on_device(x: Any, dtype: Any = None) -> Any:
@@ -114,39 +87,13 @@ def _launched(kernel: int, grid: Any, block: Any, stream: int | None, parameters
         launch = replace(_launches[kernel], blocks=grid[0])
         assert block[0] == launch.threads
         SEEN.append((launch.name, launch.blocks, stream or 0))
-        places = iter(parameters[k] for k in range(len(_sizes(launch))))
-        arguments: list[Any] = []
-        for kind, slot in zip(launch.parameters, launch.slots, strict=True):
-            if slot == ("status",):
-                arguments.append(_address(next(places), kind)[0])
-            elif kind.endswith("[]"):  # Numba's arrays are seven parameters, the fifth of them the address
-                arguments.append(_address([next(places) for _ in range(7)][4], kind))
-            elif kind[0] == "*":
-                arguments.append(_address(next(places), kind))
-            else:
-                dtype = np.dtype(kind)
-                arguments.append(np.frombuffer(ctypes.string_at(next(places), dtype.itemsize), dtype)[0])
-        run_launch(launch, arguments)
+        address = ctypes.cast(parameters, ctypes.c_void_p).value
+        assert address is not None
+        run_launch(launch, unpacked(launch, read_parameters(launch, address)))
     except BaseException as error:  # it cannot go through C
         print(f"a launch failed: {type(error).__name__}: {error}")
         return 719
     return 0
-
-
-def _address(place: int, kind: str) -> np.ndarray[Any, Any]:
-    address = ctypes.c_int64.from_address(place).value
-    return block_at(address).around(address, np.dtype(kind.strip("*[]")))
-
-
-def _sizes(launch: Launch) -> list[int]:
-    """Bytes of all parameters of a kernel."""
-    sizes: list[int] = []
-    for kind in launch.parameters:
-        if kind.endswith("[]"):
-            sizes += [8] * 7
-        else:
-            sizes.append(8 if kind[0] == "*" else np.dtype(kind).itemsize)
-    return sizes
 
 
 def _remember(find_cubin: Callable[..., Cubin], load: Callable[..., Any]) -> None:
@@ -161,7 +108,7 @@ def _remember(find_cubin: Callable[..., Cubin], load: Callable[..., Any]) -> Non
         kernel = load(self, cubin, number)
         handle = int(kernel.function)
         launch = _launches[handle] = _compiled[cubin.code]
-        sizes = _sizes(launch)
+        sizes = [dtype.itemsize for dtype in parameter_dtypes(launch)]
         DRIVER.stand_in_parameters(ctypes.c_void_p(handle), len(sizes), (ctypes.c_int * len(sizes))(*sizes))
         return kernel
 
