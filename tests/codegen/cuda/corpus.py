@@ -19,7 +19,7 @@ import numpy as np
 import tracejit as tj
 from benchmarks.workload import get_workload
 from tests import golden_programs, test_nn, test_user_programs
-from tests.codegen.cuda.emulated import check_launches, device_program
+from tests.codegen.cuda.emulated import FLOATS, SIZES, check_launches, device_program
 from tests.halves import half
 from tests.interop.losses import layouts
 from tests.ops.cases.case import Case, integers, normal, uniform
@@ -34,8 +34,6 @@ from tracejit.ir import Graph, is_floating
 from tracejit.pytree import flatten
 from tracejit.transforms import vjp_graph
 
-SIZES = (0, 1, 31, 32, 33, 255, 256, 257, 1023, 1024, 1025, 2500)
-FLOATS = ("f8", "f4")
 HALVES = ("f16", "bf16")
 MOST = 30_000  # elements of all results of a row's equations together
 ITERATIONS = 10_000  # of all loops of a row

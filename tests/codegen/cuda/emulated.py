@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
 import tracejit as tj
-from tracejit.codegen.cuda import launches
+from tracejit.codegen.cuda import launches, scatter
 from tracejit.codegen.cuda.launches import DeviceProgram, Launch
 from tracejit.compile import run_stages
 from tracejit.config import Config
@@ -20,14 +21,24 @@ from tracejit.runtime.executable import layout_of
 
 Arrays = Sequence[Any]
 CONFIG = Config(cache_dir=None, target="cuda-emu")
+SIZES = (0, 1, 31, 32, 33, 255, 256, 257, 1023, 1024, 1025, 2500)  # around a warp, a block and several blocks
+FLOATS = ("f8", "f4")
+GRID, ONE_BLOCK = 0, launches.SMALL  # iterations that one block runs alone: none, and as it is
 
 
-def device_program(graph: Graph, small: int = 0, deterministic: bool = True) -> DeviceProgram:
+def device_program(graph: Graph, small: int = GRID, deterministic: bool = True) -> DeviceProgram:
     """The launches of a graph as users get them; `small`: iterations that one block runs alone."""
     with patch.object(launches, "SMALL", small):
         executable = run_stages(graph, config=CONFIG, deterministic=deterministic).executable
     assert isinstance(executable, DeviceExecutable)
     return executable.device_program
+
+
+@contextmanager
+def sorting() -> Iterator[None]:
+    """Updates at places that are data are sorted, whatever can be, however few there are."""
+    with patch.object(scatter, "copies_ns", lambda *_: np.inf):
+        yield
 
 
 def traced(function: Callable[..., Any], *arguments: Any, gradient: bool = True) -> tuple[Graph, list[Any]]:
@@ -57,7 +68,7 @@ def is_ticket_out(executable: DeviceExecutable) -> bool:
     return any(ticket.any() for plan in executable.plans.values() for _, ticket in plan.tickets.values())
 
 
-def check(graph: Graph, arrays: Arrays, small: int = 0, tolerance: float = 1e-12) -> DeviceProgram:
+def check(graph: Graph, arrays: Arrays, small: int = GRID, tolerance: float = 1e-12) -> DeviceProgram:
     """Blocks in three orders give the same bits, which are the evaluator's values up to rounding."""
     program = device_program(graph, small)
     check_launches(program, graph, arrays, tolerance)
@@ -87,7 +98,7 @@ def check_function(
     function: Callable[..., Any],
     *arguments: Any,
     gradient: bool = True,
-    small: int = 0,
+    small: int = GRID,
     tolerance: float = 1e-12,
 ) -> DeviceProgram:
     """`check` of a function's value and gradients."""

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from tests.codegen.cuda.emulated import device_program, run
+from tests.codegen.cuda.emulated import GRID, ONE_BLOCK, device_program, run
 from tests.law_runs import run_laws
 from tests.schedule.every_schedule import program_of
 from tests.schedule.random_graphs import check_same
@@ -23,8 +23,8 @@ from tracejit.ir import evaluate
 
 # Iterations that one block runs alone, and the fewest rows and columns that threads take by columns: as they
 # are, a grid for everything, and by columns whatever can be.
-USUAL = (2048, nests.FEWEST_ROWS, nests.NARROWEST)
-WAYS = (USUAL, (0, *USUAL[1:]), (0, 2, 1))
+USUAL = (ONE_BLOCK, nests.FEWEST_ROWS, nests.NARROWEST)
+WAYS = (USUAL, (GRID, *USUAL[1:]), (GRID, 2, 1))
 
 Way = tuple[int, int, int]
 

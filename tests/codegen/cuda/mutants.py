@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from tests.codegen.cuda.emulated import CONFIG, device_program, is_ticket_out, traced
+from tests.codegen.cuda.emulated import CONFIG, device_program, is_ticket_out, printed, traced
 from tracejit.codegen.cuda import launches
 from tracejit.codegen.cuda.launches import DeviceProgram, Launch
 from tracejit.errors import InternalError
@@ -181,9 +181,9 @@ class Program:
         graph, self.arrays = traced(function, *arguments, gradient=gradient)
         limits = {"MOST_BLOCKS": BLOCKS, "BLOCKS_WITH_COPIES": BLOCKS, **limits}
         with patch.multiple(launches, **limits):
-            self.program: DeviceProgram = device_program(graph, small=0)
+            self.program: DeviceProgram = device_program(graph)
         self.layouts = tuple(map(layout_of, self.arrays))
-        self.launches = DeviceExecutable(self.program, CONFIG, EmulatedDevice()).launches(self.layouts)
+        self.launches = printed(self.program, self.arrays)
         self.expected = evaluate(graph, self.arrays)
         assert not self.mistake(self.launches)
 

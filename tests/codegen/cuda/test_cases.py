@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.codegen.cuda.emulated import check, check_function
+from tests.codegen.cuda.emulated import GRID, ONE_BLOCK, check, check_function
 from tests.ops.cases.case import Case
 from tests.ops.test_rules import each_case, graphs_of
 from tests.transforms.checks import is_single
-
-GRID, ONE_BLOCK = 0, 2048  # iterations that one block runs alone: none, and as it is
 
 
 @pytest.mark.parametrize("small", [GRID, ONE_BLOCK], ids=["grid", "one-block"])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from tests.codegen.cuda.emulated import device_program, printed, traced
+from tests.codegen.cuda.emulated import FLOATS, GRID, ONE_BLOCK, device_program, printed, traced
 from tests.codegen.cuda.test_launches import layer_norm, logistic, softmax_loss
 from tests.halves import each_half, half
 from tracejit.codegen.cuda.launches import Launch
@@ -29,7 +29,6 @@ AMPERE, HOPPER = (8, 0), (9, 0)
 ARCHITECTURES = (AMPERE, HOPPER, (10, 0), (12, 0))
 MOST_REGISTERS = {x: 128 for x in ARCHITECTURES}  # two blocks of a multiprocessor at a time
 MOST_REGISTERS[AMPERE] = 208  # whose assembler would spill some of them
-FLOATS = ("f8", "f4")
 INTEGERS = ("i8", "i4", "u1")
 
 Argument = Callable[[str], Any]  # an array of a dtype
@@ -43,7 +42,7 @@ class Skeleton:
     arguments: tuple[Argument, ...]
     dtypes: tuple[str, ...] = FLOATS
     gradient: bool = True
-    small: int = 0
+    small: int = GRID
 
 
 def of(*shape: int) -> Argument:
@@ -127,7 +126,7 @@ SKELETONS: dict[str, Skeleton] = {
     "reductions": plain(reductions, X, dtypes=(*FLOATS, "i4", "?")),
     "cut": Skeleton(weights, (X,)),
     "time": Skeleton(through_time, (X, X, of(40, 5000))),
-    "one block": Skeleton(softmax_loss, (of(3, 100), of(3, 100)), small=2048),
+    "one block": Skeleton(softmax_loss, (of(3, 100), of(3, 100)), small=ONE_BLOCK),
 }
 CASES = [(name, dtype) for name, s in SKELETONS.items() for dtype in s.dtypes]
 MAPS: dict[str, Callable[..., Any]] = {

@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.codegen.cuda.corpus import (
-    FLOATS,
     LAYOUTS,
     PROGRAMS,
-    SIZES,
     WITHOUT_HALVES,
     Grow,
     check_case,
@@ -16,6 +14,7 @@ from tests.codegen.cuda.corpus import (
     check_program,
     grown_rows,
 )
+from tests.codegen.cuda.emulated import FLOATS, SIZES
 from tests.halves import HALVES
 from tests.ops.test_rules import CASES
 

@@ -7,13 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.codegen.cuda.emulated import check_function, device_program, printed, shape_of, traced
+from tests.codegen.cuda.emulated import (
+    FLOATS,
+    SIZES,
+    check_function,
+    device_program,
+    printed,
+    shape_of,
+    traced,
+)
 
 Rng = np.random.Generator
 
-SIZES = (0, 1, 31, 32, 33, 255, 256, 257, 1023, 1024, 1025, 2500)
 WIDTHS = (1, 7, 31, 33, 300, 1100)
-FLOATS = ("f8", "f4")
 DTYPES = ("f8", "f4", "i8", "i4", "u1", "?")
 
 

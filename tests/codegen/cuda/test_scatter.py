@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 
-from tests.codegen.cuda.emulated import CONFIG, check_function, device_program, printed, run, traced
+from tests.codegen.cuda.emulated import (
+    CONFIG,
+    ONE_BLOCK,
+    check_function,
+    device_program,
+    printed,
+    run,
+    sorting,
+    traced,
+)
 from tests.codegen.cuda.test_compile import CASES, launches
-from tracejit.codegen.cuda import scatter
 from tracejit.codegen.cuda.launches import DeviceProgram
 from tracejit.codegen.cuda.scatter import Sort
 from tracejit.errors import IndexOutOfBoundsError
@@ -22,13 +28,6 @@ from tracejit.runtime.cuda import DeviceExecutable
 from tracejit.runtime.cuda.device import EmulatedDevice
 
 Rng = np.random.Generator
-
-
-@contextmanager
-def sorting() -> Iterator[None]:
-    """Whatever can be sorted is."""
-    with patch.object(scatter, "copies_ns", lambda *_: np.inf):
-        yield
 
 
 def check_sorted(function: Callable[..., Any], *arguments: Any, tolerance: float = 1e-12) -> DeviceProgram:
@@ -179,7 +178,7 @@ def planned(shape: tuple[int, ...], updates: int, dtype: str = "f4") -> DevicePr
     index = np.broadcast_to(np.int32(0), (updates,))
     table = np.broadcast_to(np.zeros((), dtype), shape)
     graph, _ = traced(lambda table, index: np.sum(np.tanh(table[index])), table, index)
-    return device_program(graph, small=2048)
+    return device_program(graph, small=ONE_BLOCK)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.codegen.cuda.emulated import device_program, printed, traced
-from tests.codegen.cuda.test_compile import FLOATS, MISSING, check_lean, lines
-from tests.codegen.cuda.test_scatter import sorting
+from tests.codegen.cuda.emulated import FLOATS, device_program, printed, sorting, traced
+from tests.codegen.cuda.test_compile import MISSING, check_lean, lines
 from tracejit.codegen.cuda.launches import Launch
 from tracejit.ops.reading import read_graph
 
