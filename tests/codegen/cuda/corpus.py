@@ -184,7 +184,7 @@ def _labelled(a: Any, b: Any, c: Any, d: Any, x: Any) -> tuple[Any, ...]:
 DOUBLING = test_user_programs.Doubling()
 
 
-def _tutorial(w: Any, b: Any, x: Any, y: Any) -> Any:
+def tutorial(w: Any, b: Any, x: Any, y: Any) -> Any:
     return golden_programs.tutorial({"w": w, "b": b}, x, y)
 
 
@@ -198,7 +198,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], Callable[[int], tuple[Any, ...]]]]
     "nn entropy": (lambda x: nn.cross_entropy(x, LABELS[: len(x)]), lambda n: (normal(n, 3),)),
     "nn huber": (lambda x, y: nn.huber(x, y, delta=0.5), lambda n: (normal(n), normal(n, seed=1))),
     **{f"function {f.__name__}": (f, lambda n: (normal(n),)) for f in functions.FUNCTIONS[:2]},
-    "tutorial": (_tutorial, lambda n: (normal(5, 3), normal(3), normal(n, 5), uniform(0, 1, n, 3))),
+    "tutorial": (tutorial, lambda n: (normal(5, 3), normal(3), normal(n, 5), uniform(0, 1, n, 3))),
     "chain": (golden_programs.chain, lambda n: (normal(n), 0.7, 0.1)),
     "softmax": (
         lambda x: golden_programs.softmax_cross_entropy(x, LABELS[: len(x)]),

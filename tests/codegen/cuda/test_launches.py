@@ -16,6 +16,7 @@ from tests.codegen.cuda.emulated import (
     shape_of,
     traced,
 )
+from tests.codegen.cuda.skeletons import layer_norm, logistic, softmax_loss
 
 Rng = np.random.Generator
 
@@ -30,21 +31,6 @@ def numbers(rng: Rng, shape: Any, dtype: str) -> Any:
 
 def slack(dtype: str) -> float:
     return 1e-12 if dtype == "f8" else 2e-5
-
-
-def softmax_loss(x: Any, y: Any) -> Any:
-    shifted = x - x.max(axis=1, keepdims=True)
-    return np.sum(y * (np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted))
-
-
-def layer_norm(x: Any, scale: Any, shift: Any) -> Any:
-    centred = x - x.mean(axis=-1, keepdims=True)
-    return np.sum((centred / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5) * scale + shift) ** 2)
-
-
-def logistic(w: Any, x: Any, y: Any) -> Any:
-    z = x @ w
-    return np.mean(np.logaddexp(0, z) - y * z)
 
 
 @pytest.mark.parametrize("n", SIZES)

@@ -10,17 +10,14 @@ import numpy as np
 import pytest
 
 from tests import golden_programs
-from tests.codegen.cuda import test_launches
+from tests.codegen.cuda.corpus import tutorial
 from tests.codegen.cuda.mutants import Mutant, Program
+from tests.codegen.cuda.skeletons import layer_norm
 from tests.ops.cases.case import integers, normal, uniform
 
 INDEX, LABELS = integers(-7, 7, 1924), integers(-4, 4, 260)
 X, Y = normal(1300, 2, seed=8), uniform(0, 1, 1300, 2)
 LAYER = (normal(6, 780, seed=3), normal(780, seed=1), normal(780, seed=2))
-
-
-def tutorial(w: Any, b: Any) -> Any:
-    return golden_programs.tutorial({"w": w, "b": b}, X, Y)
 
 
 def softmax(x: Any) -> Any:
@@ -38,16 +35,13 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
     "chain": lambda: Program(golden_programs.chain, (normal(4996), 2.0, 3.0)),
     "one block": lambda: Program(golden_programs.chain, (normal(900), 2.0, 3.0)),
     "stencil": lambda: Program(golden_programs.five_points, (normal(60, 83, seed=2),)),
-    "tutorial": lambda: Program(tutorial, (normal(2, 2), normal(2))),
+    "tutorial": lambda: Program(lambda w, b: tutorial(w, b, X, Y), (normal(2, 2), normal(2))),
     "softmax": lambda: Program(softmax, (normal(260, 108),)),
     "logistic regression": lambda: Program(
         golden_programs.logistic_regression,
         (normal(108), normal(260, 108), uniform(0, 1, 260)),
     ),
-    "layer norm": lambda: Program(
-        test_launches.layer_norm,
-        LAYER,
-    ),
+    "layer norm": lambda: Program(layer_norm, LAYER),
     "gather": lambda: Program(lambda x: x[INDEX], (normal(7),), gradient=False),
     "scatter": lambda: Program(scatter, (normal(7, seed=2),), BLOCKS_WITH_COPIES=3),
 }
@@ -103,7 +97,7 @@ def test_every_mistake_in_a_kernel_is_found(name: str) -> None:
 
 
 def test_every_mistake_in_a_launch_that_joins_copies_is_found() -> None:
-    program = Program(test_launches.layer_norm, LAYER, JOINED_BY_LAST=0)
+    program = Program(layer_norm, LAYER, JOINED_BY_LAST=0)
     assert [launch.name for launch in program.launches] == ["kernel_0_part", "kernel_0_join"]
     assert_without_effect("joined", program.survivors(first=1))
 

@@ -19,7 +19,7 @@ from tests.codegen.cuda.emulated import (
     sorting,
     traced,
 )
-from tests.codegen.cuda.test_compile import CASES, launches
+from tests.codegen.cuda.skeletons import CASES, launches
 from tracejit.codegen.cuda.launches import DeviceProgram
 from tracejit.codegen.cuda.scatter import Sort
 from tracejit.errors import IndexOutOfBoundsError

@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 
 from tests.codegen.cuda.emulated import FLOATS, device_program, printed, sorting, traced
-from tests.codegen.cuda.test_compile import MISSING, check_lean, lines
+from tests.codegen.cuda.machine_code import COMPILED, check_lean, lines
 from tracejit.codegen.cuda.launches import Launch
 from tracejit.ops.reading import read_graph
 
-pytestmark = [
-    pytest.mark.cuda_compile,
-    pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)} to compile for CUDA"),
-]
+pytestmark = COMPILED
 INDEX = np.arange(5000, dtype="i4") % 700
 
 
