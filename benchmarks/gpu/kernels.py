@@ -50,14 +50,11 @@ def compile_kernels(
     name: str, shape: Shape, dtype: str, variant: Variant, architecture: tuple[int, int]
 ) -> dict[str, Any]:
     """What `kernels_of` finds, and seconds of compiling; None where numba-cuda is not installed."""
-    started = time.perf_counter()
     found = kernels_of(name, shape, dtype, variant)
-    traced = time.perf_counter() - started
     answer: dict[str, Any] = {
         "launches": len(found.launches),
         "library_calls": found.library_calls,
         "bytes_moved": found.bytes_moved,
-        "trace_seconds": traced,
         "compile_seconds": None,
     }
     if find_spec("numba_cuda") is not None:
