@@ -22,11 +22,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu.check import Check, NoDeviceError
 from benchmarks.gpu.report import Report, report_text
 from benchmarks.gpu.rows import ROWS
 from benchmarks.gpu.stages import (
-    Check,
-    NoDeviceError,
     draw_plots,
     find_versions,
     make_kernels,

@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks import gpu_check
 from benchmarks.gpu import stages, tools
+from benchmarks.gpu.check import Check
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.rows import ROWS
 from benchmarks.gpu.session import Session
@@ -37,7 +38,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def test_emulated_it_runs_every_stage_and_writes_a_table(tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(stages.Check, "open_worker", open_in_process)
+    monkeypatch.setattr(Check, "open_worker", open_in_process)
     assert gpu_check.main(["--emulate", "--rows", "bce", "stencil", "--out", str(tmp_path)]) == 0
     found = read(tmp_path)
     assert found["problems"] == [] and list(found["stages"]) == NAMES
@@ -51,7 +52,7 @@ def test_emulated_it_runs_every_stage_and_writes_a_table(tmp_path: Path, capsys,
 
 
 def test_it_runs_in_processes_of_its_own(tmp_path: Path) -> None:
-    check = stages.Check(Report(), ("bce",), tmp_path, emulate=True, deadline=time.monotonic() + 100)
+    check = Check(Report(), ("bce",), tmp_path, emulate=True, deadline=time.monotonic() + 100)
     stages.find_versions(check)
     assert "emulated" in check.report.versions["device"]
     items = [{"do": "measure", "row": "bce", "shape": (300,), "dtype": "float32", "variant": "fused"}]
@@ -112,7 +113,7 @@ def test_tools_that_find_something_are_problems(
     check_device: CheckDriver, tmp_path, monkeypatch, name: str, output: str, status: int, expected: str
 ) -> None:
     monkeypatch.setitem(OUTPUTS, name, (output, status))
-    check = stages.Check(Report(), ("bce",), tmp_path, deadline=time.monotonic() + 10)
+    check = Check(Report(), ("bce",), tmp_path, deadline=time.monotonic() + 10)
     (stages.run_tests if name.startswith("pytest") else stages.run_checkers)(check)
     (problem,) = check.report.problems
     assert problem.endswith(f"{name}: {expected}")
@@ -120,7 +121,7 @@ def test_tools_that_find_something_are_problems(
 
 def test_tests_that_ran_out_of_time_count(check_device: CheckDriver, tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(OUTPUTS, "pytest -m gpu", ("[gw0] [ 50%] PASSED a.py::b \n", None))
-    check = stages.Check(Report(), ("bce",), tmp_path, deadline=time.monotonic() + 10)
+    check = Check(Report(), ("bce",), tmp_path, deadline=time.monotonic() + 10)
     stages.run_tests(check)
     assert check.report.tests == {"pytest -m gpu": "1 passed, then no time was left"}
     assert check.report.problems == []
@@ -166,7 +167,7 @@ def test_without_a_device_it_says_so_and_fails(monkeypatch, capsys) -> None:
     def refuse(self: Session, item: Any) -> Any:
         raise UnsupportedError('target="cuda": no CUDA device can be used (none)', hint="emulate")
 
-    monkeypatch.setattr(stages.Check, "open_worker", open_in_process)
+    monkeypatch.setattr(Check, "open_worker", open_in_process)
     monkeypatch.setattr(Session, "do_describe", refuse)
     assert gpu_check.main([]) == 1
     assert capsys.readouterr().out.endswith(
@@ -177,14 +178,14 @@ def test_without_a_device_it_says_so_and_fails(monkeypatch, capsys) -> None:
 
 
 def test_a_stage_that_fails_is_written_down_and_the_next_one_runs(tmp_path: Path, monkeypatch) -> None:
-    def fails(check: stages.Check) -> None:
+    def fails(check: Check) -> None:
         raise ValueError("broken")
 
-    def looks(check: stages.Check) -> None:
+    def looks(check: Check) -> None:
         assert read(tmp_path)["problems"] == ["first: ValueError: broken"]
 
     monkeypatch.setattr(gpu_check, "STAGES", (("first", 1.0, fails), ("second", 1.0, looks)))
-    check = stages.Check(Report(), ("bce",), tmp_path, out=tmp_path)
+    check = Check(Report(), ("bce",), tmp_path, out=tmp_path)
     assert gpu_check.run(check) == 1
     assert list(read(tmp_path)["stages"]) == ["first", "second"]
 
@@ -193,7 +194,7 @@ def test_what_a_stage_leaves_of_its_time_the_next_one_has(tmp_path: Path, monkey
     left: list[float] = []
     stage = ("stage", 10.0, lambda check: left.append(check.left()))
     monkeypatch.setattr(gpu_check, "STAGES", (stage, stage))
-    gpu_check.run(stages.Check(Report(), ("bce",), tmp_path))
+    gpu_check.run(Check(Report(), ("bce",), tmp_path))
     assert 9.0 < left[0] <= 10.0 and 19.0 < left[1] <= 20.0
 
 

@@ -18,6 +18,7 @@ import scipy.special
 
 import tracejit as tj
 from benchmarks.gpu import ceilings, cpp_kernel, rows, stages, timing, tools, variants
+from benchmarks.gpu.check import Check
 from benchmarks.gpu.session import Item, Session
 from benchmarks.gpu.worker import MARK, Process
 from tests.runtime.cuda.fakes import CupyArray, Driver, Tensor, fake_cupy, wrap
@@ -216,7 +217,7 @@ class InProcess:
         pass
 
 
-def open_in_process(check: stages.Check, kind: str) -> InProcess:
+def open_in_process(check: Check, kind: str) -> InProcess:
     return InProcess(Session(kind, check.emulate, check.scratch))
 
 
@@ -261,7 +262,7 @@ def check_device(
     monkeypatch.setattr("benchmarks.gpu.session.HOST_SIZE", 64)
     for name, sizes in SIZES.items():
         monkeypatch.setitem(rows.ROWS, name, replace(rows.ROWS[name], on_device=sizes))
-    monkeypatch.setattr(stages.Check, "open_worker", open_in_process)
+    monkeypatch.setattr(Check, "open_worker", open_in_process)
     monkeypatch.setattr(stages, "is_installed", lambda name: True)
     monkeypatch.setattr(tools, "is_installed", lambda name: True)
     for module in (stages, tools):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.gpu.check import Check, answers, in_parallel
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.rows import TIMES_FLOOR
 from benchmarks.gpu.session import Item
-from benchmarks.gpu.stages import Check, answers, in_parallel
 from benchmarks.gpu.worker import Process
 from tests.benchmarks.gpu.fakes import Program
 
