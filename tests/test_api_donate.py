@@ -16,10 +16,13 @@ X = np.array([0.5, -1.0, 2.0, 3.0, -0.25])
 M = np.arange(35.0).reshape(5, 7) / 10
 
 
-def donates(f: Callable[..., Any], *args: Any, donate: Any = 0, repeat: int = 4) -> bool:
+TARGETS = pytest.mark.parametrize("target", ["cpu", "cuda-emu"])
+
+
+def donates(f: Callable[..., Any], *args: Any, target: str = "cpu", repeat: int = 4) -> bool:
     """Is the first argument's memory used at every call? Results are checked against those without."""
-    expected = tj.jit(f)(*args)
-    g = tj.jit(f, donate=donate)
+    expected = tj.jit(f, target=target)(*args)
+    g = tj.jit(f, donate=0, target=target)
     used: list[bool] = []
     for _ in range(repeat):
         first = args[0].copy(order="K")
@@ -58,19 +61,21 @@ FRESH: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 }
 
 
+@TARGETS
 @pytest.mark.parametrize("name", IN_PLACE)
-def test_memory_is_used_where_each_element_is_read_before_it_is_written(name: str) -> None:
+def test_memory_is_used_where_each_element_is_read_before_it_is_written(name: str, target: str) -> None:
     f, args = IN_PLACE[name]
     if name == "0-d":
-        assert donates(f, *args) in (True, False)
+        assert donates(f, *args, target=target) in (True, False)
     else:
-        assert donates(f, *args)
+        assert donates(f, *args, target=target)
 
 
+@TARGETS
 @pytest.mark.parametrize("name", FRESH)
-def test_results_are_fresh_and_right_where_elements_are_read_later(name: str) -> None:
+def test_results_are_fresh_and_right_where_elements_are_read_later(name: str, target: str) -> None:
     f, args = FRESH[name]
-    donates(f, *args)
+    donates(f, *args, target=target)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +100,9 @@ def test_arguments_stay_as_they_are_where_their_memory_is_not_used(name: str) ->
     ],
     ids=["strided", "Fortran order", "read-only", "a number"],
 )
-def test_arguments_that_cannot_be_written_over_are_left_alone(make: Callable[[], Any]) -> None:
-    f = tj.jit(lambda x: x * 2 + 1, donate="x")
+@TARGETS
+def test_arguments_that_cannot_be_written_over_are_left_alone(make: Callable[[], Any], target: str) -> None:
+    f = tj.jit(lambda x: x * 2 + 1, donate="x", target=target)
     for _ in range(4):
         x = make()
         before = np.array(x)
@@ -114,8 +120,9 @@ def test_read_only_and_writeable_arrays_take_turns() -> None:
         np.testing.assert_array_equal(frozen, X)
 
 
-def test_memory_that_another_argument_shows_is_left_alone() -> None:
-    f = tj.jit(lambda x, y: x * 2 + y[::-1], donate=0)
+@TARGETS
+def test_memory_that_another_argument_shows_is_left_alone(target: str) -> None:
+    f = tj.jit(lambda x, y: x * 2 + y[::-1], donate=0, target=target)
     for _ in range(2):
         x = X.copy()
         assert f(x, X) is x
@@ -130,9 +137,10 @@ def test_memory_that_another_argument_shows_is_left_alone() -> None:
         np.testing.assert_array_equal(memory[:5], X)
 
 
-def test_memory_of_a_captured_array_is_left_alone() -> None:
+@TARGETS
+def test_memory_of_a_captured_array_is_left_alone(target: str) -> None:
     weights = X.copy()
-    f = tj.jit(lambda x: x * weights[::-1], donate=0)
+    f = tj.jit(lambda x: x * weights[::-1], donate=0, target=target)
     for _ in range(3):
         x = X.copy()
         assert f(x) is x
@@ -151,8 +159,9 @@ def test_a_gradient_takes_the_place_of_its_parameter() -> None:
         np.testing.assert_allclose(grad, (1 - np.tanh(X) ** 2) * (X + 1))
 
 
-def test_nested_parameters_are_donated_leaf_by_leaf() -> None:
-    f = tj.grad(lambda p, x: (p["a"] * p["a"] * x).sum() + (p["b"][0] ** 3).sum(), donate=0)
+@TARGETS
+def test_nested_parameters_are_donated_leaf_by_leaf(target: str) -> None:
+    f = tj.grad(lambda p, x: (p["a"] * p["a"] * x).sum() + (p["b"][0] ** 3).sum(), donate=0, target=target)
     for _ in range(4):
         params = {"a": X.copy(), "b": [M.copy()]}
         grads = f(params, X)
@@ -193,10 +202,11 @@ def test_machine_code_serves_calls_that_donate() -> None:
     np.testing.assert_array_equal(x, X * 2)
 
 
-def test_out_has_precedence() -> None:
-    f = tj.jit(lambda x: x * 2, donate=0)
-    for _ in range(4):
-        x, out = X.copy(), np.empty(5)
+@TARGETS
+def test_out_has_precedence(target: str) -> None:
+    f = tj.jit(lambda x: x * 2, donate=0, target=target)
+    for step in (1, 1, 2, 1):
+        x, out = X.copy(), np.empty(5 * step)[::step]
         assert f(x, out=out) is out
         np.testing.assert_array_equal(x, X)
         np.testing.assert_array_equal(out, X * 2)
@@ -228,9 +238,10 @@ def test_keyword_only_parameters_can_be_donated() -> None:
         np.testing.assert_array_equal(w, X * X)
 
 
-def test_arrays_with_swapped_bytes_are_left_alone() -> None:
+@TARGETS
+def test_arrays_with_swapped_bytes_are_left_alone(target: str) -> None:
     x = X.astype(X.dtype.newbyteorder())
-    f = tj.jit(lambda x: x * 2, donate=0)
+    f = tj.jit(lambda x: x * 2, donate=0, target=target)
     for _ in range(4):
         result = f(x)
         np.testing.assert_array_equal(result, X * 2)

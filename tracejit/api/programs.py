@@ -170,7 +170,7 @@ class Programs:
         from tracejit.runtime.cuda import DeviceExecutable
 
         assert isinstance(program.run, DeviceExecutable)
-        run = None if program.donated else program.run.prepare(leaves + program.captures)
+        run = program.run.prepare(leaves + program.captures)
         if len(self.prepared) >= MAX_PREPARED:
             self.prepared.clear()
         self.prepared[key] = (program, run, None if order == sorted(order) else order)

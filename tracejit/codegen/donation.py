@@ -5,14 +5,40 @@ Enters a program; leaves pairs of an input and an output, and kernels that know 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from tracejit.codegen.loops import Buffer, Combine, Fill, Kernel, Load, Loop, Stage, Statement, Store, walk
+from tracejit.codegen.loops import (
+    Buffer,
+    Combine,
+    Fill,
+    Kernel,
+    Load,
+    Loop,
+    Stage,
+    Statement,
+    Store,
+    Strip,
+    walk,
+)
 from tracejit.codegen.program import Call, LibraryCall, Program, Segment
 from tracejit.codegen.regions import Region
 from tracejit.ir import Var
 from tracejit.schedule.access import reaches
 from tracejit.schedule.index import AxisRef, Index
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a step does to arrays. The steps of a region run by turns and have one `number`.
+
+    in_place: may a result be written over an input that the step reads? It is told so where they are.
+    """
+
+    number: int
+    read: set[Buffer]
+    written: set[Buffer]
+    in_place: Callable[[Buffer, Buffer], bool]
 
 
 def donate(program: Program, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -21,61 +47,67 @@ def donate(program: Program, pairs: Iterable[tuple[int, int]]) -> list[tuple[int
     An output may take an input's memory if nothing reads the input once the output is written to; or if one
     kernel reads each element of the input and then writes the same element of the output.
     """
+    return choose(program, list(_turns(program)), pairs)
+
+
+def choose(
+    program: Program, turns: Sequence[Turn], pairs: Iterable[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """`donate`, for what runs a program in these steps."""
     chosen: list[tuple[int, int]] = []
     for source, target in pairs:
         if any(source == s or target == t for s, t in chosen):
             continue
-        if _may_share(program, program.inputs[source], program.outputs[target]):
+        if _may_share(program.buffers, turns, program.inputs[source], program.outputs[target]):
             chosen.append((source, target))
     return chosen
 
 
-def _may_share(program: Program, source: Var, target: Var) -> bool:
-    buffers = program.buffers
+def _may_share(buffers: Mapping[Var, Buffer], turns: Sequence[Turn], source: Var, target: Var) -> bool:
     if source not in buffers or target not in buffers:
         return source not in buffers
     read, written = buffers[source], buffers[target]
-    steps = list(_steps(program))
-    reads = [n for n, (_, step) in enumerate(steps) if read in _read_by(step, program)]
-    first_write = min(n for n, (_, step) in enumerate(steps) if written in _written_by(step, program))
-    # The steps of a region run by turns: what one of them reads, another may not have written over.
-    number, step = steps[first_write]
-    others = [steps[n][0] for n in reads if n != first_write]
-    if any(turn >= number for turn in others):
+    first = next(n for n, turn in enumerate(turns) if written in turn.written)
+    others = [t.number for n, t in enumerate(turns) if read in t.read and n != first]
+    if any(number >= turns[first].number for number in others):
         return False
-    if first_write not in reads:
-        return True
-    if not isinstance(step, Kernel) or not _runs_in_place(step, read, written):
-        return False
-    step.shared |= {read, written}
-    return True
+    return read not in turns[first].read or turns[first].in_place(read, written)
 
 
-Step = Kernel | Call | LibraryCall
-
-
-def _steps(program: Program) -> Iterator[tuple[int, Step]]:
-    """Every step, with a number that those of a region share."""
+def _turns(program: Program) -> Iterator[Turn]:
+    """Every step of native code."""
     number = 0
     for call in program.calls:
         for step in call.steps if isinstance(call, Segment) else [call]:
             number += 1
-            singles = Segment(0, (step,)).singles if isinstance(step, Region) else [step]
-            yield from ((number, single) for single in singles)
+            for single in Segment(0, (step,)).singles if isinstance(step, Region) else [step]:
+                if isinstance(single, Kernel):
+                    yield turn_of_kernel(number, single)
+                else:
+                    yield turn_of_call(number, single, program)
 
 
-def _read_by(step: Step, program: Program) -> set[Buffer]:
-    if isinstance(step, Kernel):
-        return {s.buffer for s in walk(step.body) if isinstance(s, (Load, Combine))}
-    below = [r.base for a in step.eqn.inputs for r in reaches(a, program.schedule.definitions)]
-    return {program.buffers[v] for v in below if isinstance(v, Var)}
+def turn_of_kernel(number: int, kernel: Kernel) -> Turn:
+    def in_place(read: Buffer, written: Buffer) -> bool:
+        if not runs_in_place(kernel, read, written):
+            return False
+        kernel.shared |= {read, written}
+        return True
+
+    return Turn(number, buffers_read(kernel), kernel.written, in_place)
 
 
-def _written_by(step: Step, program: Program) -> set[Buffer]:
-    return step.written if isinstance(step, Kernel) else {program.buffers[step.eqn.out]}
+def turn_of_call(number: int, call: Call | LibraryCall, program: Program) -> Turn:
+    below = [r.base for a in call.eqn.inputs for r in reaches(a, program.schedule.definitions)]
+    read = {program.buffers[v] for v in below if isinstance(v, Var)}
+    return Turn(number, read, {program.buffers[call.eqn.out]}, lambda *_: False)
 
 
-def _runs_in_place(kernel: Kernel, read: Buffer, written: Buffer) -> bool:
+def buffers_read(kernel: Kernel) -> set[Buffer]:
+    return {s.buffer for s in walk(kernel.body) if isinstance(s, (Load, Combine))}
+
+
+def runs_in_place(kernel: Kernel, read: Buffer, written: Buffer) -> bool:
     """Is every element of `read` loaded just before the same element of `written` is stored, for good?"""
     found = [_place_of(s, kernel.body, ()) for s in walk(kernel.body) if _touches(s, read, written)]
     stores = [place for place in found if isinstance(place[0], Store)]
@@ -112,6 +144,8 @@ def _place_of(statement: Statement, body: Sequence[Statement], loops: tuple[int,
             return statement, body, loops, position
         if isinstance(candidate, Loop) and any(inner is statement for inner in walk(candidate.body)):
             return _place_of(statement, candidate.body, (*loops, candidate.axis))
+        if isinstance(candidate, Strip) and any(inner is statement for inner in walk(candidate.body)):
+            return _place_of(statement, candidate.body, loops)
         if isinstance(candidate, Stage) and any(inner is statement for inner in walk([candidate])):
             return _place_of(statement, candidate.body, (*loops[:-1], candidate.axis))
     raise AssertionError("a statement is in its kernel")

@@ -343,8 +343,8 @@ class Dtype:
 class Tensor:
     __module__ = "torch"
 
-    def __init__(self, array: CupyArray, is_cuda: bool = True) -> None:
-        self.array, self.is_cuda = array, is_cuda
+    def __init__(self, array: CupyArray, is_cuda: bool = True, requires_grad: bool = False) -> None:
+        self.array, self.is_cuda, self.requires_grad = array, is_cuda, requires_grad
 
     @property
     def dtype(self) -> Dtype:

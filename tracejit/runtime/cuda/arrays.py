@@ -40,6 +40,8 @@ class Library(Protocol):
 
     pointer: what launches take for an array
     look: what tells arrays apart, at little cost: dtype, shape, strides, device
+    address: of an array's first element
+    may_write: may a result take the memory of an argument?
     """
 
     @property
@@ -51,6 +53,9 @@ class Library(Protocol):
     def is_compact(self, x: Any) -> bool: ...
     @property
     def pointer(self) -> Callable[[Any], Any]: ...
+    @property
+    def address(self) -> Callable[[Any], int]: ...
+    def may_write(self, x: Any) -> bool: ...
     def device(self, x: Any) -> int: ...
     @property
     def current_device(self) -> Callable[[], int]: ...
@@ -86,6 +91,12 @@ class NumpyMemory:
 
     def pointer(self, x: Any) -> Any:
         return x
+
+    def address(self, x: Any) -> int:
+        return x.__array_interface__["data"][0]
+
+    def may_write(self, x: Any) -> bool:
+        return x.flags.writeable
 
     def device(self, x: Any) -> int:
         return 0
@@ -137,7 +148,7 @@ class CupyMemory:
 
     name = "CuPy"
     look = attrgetter("dtype", "shape", "strides", "data.device_id")
-    pointer = attrgetter("data.ptr")
+    pointer = address = attrgetter("data.ptr")
 
     def __init__(self, cupy: Any) -> None:
         self.cupy = cupy
@@ -152,6 +163,9 @@ class CupyMemory:
 
     def is_compact(self, x: Any) -> bool:
         return x.flags.c_contiguous
+
+    def may_write(self, x: Any) -> bool:
+        return True
 
     def device(self, x: Any) -> int:
         return x.data.device_id
@@ -236,6 +250,11 @@ class TorchMemory:
 
     def pointer(self, x: Any) -> int:
         return x.data_ptr()
+
+    address = pointer
+
+    def may_write(self, x: Any) -> bool:
+        return not x.requires_grad  # what autograd knows of a tensor would no longer be true
 
     def device(self, x: Any) -> int:
         return x.device.index
@@ -401,6 +420,16 @@ def _is_on_device(x: Any, family: Guest) -> bool:
     return all(d.platform in ("gpu", "cuda") for d in x.devices())
 
 
+def is_read_only(x: Any) -> bool:
+    """Is it an array of a device that nobody may write to, or that autograd forbids to?"""
+    family = family_of_type(type(x))
+    if family is None:
+        return False
+    if isinstance(family, Guest):
+        return not family.takes_out or bool(x.__cuda_array_interface__["data"][1])
+    return not family.may_write(x)
+
+
 def twin(x: Any) -> Any:
     """A NumPy array with the address, sizes and strides of a device array, to be compared and never read."""
     if isinstance(x, np.ndarray):
@@ -409,7 +438,7 @@ def twin(x: Any) -> Any:
     if facts is None:
         return x
     family = family_of_type(type(x))
-    is_readonly = isinstance(family, Guest) and not family.takes_out
+    is_readonly = is_read_only(x)
     if isinstance(family, Guest):
         x = family.adopt(cupy_memory().cupy, x)
         family = cupy_memory()

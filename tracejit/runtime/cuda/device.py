@@ -24,6 +24,7 @@ from tracejit.runtime.cuda.arrays import (
     cupy_memory,
     facts_of,
     family_of_type,
+    is_read_only,
 )
 from tracejit.runtime.cuda.compiler import Driver, open_driver, parameter_places
 from tracejit.runtime.cuda.emulator import run_launch
@@ -43,6 +44,7 @@ _ALIGNED = 256  # bytes: what arrays in a block of several start at
 class Visit:
     """The arrays of one call where launches can read them.
 
+    fixed: inputs whose memory no result may take: copies, and what nobody may write to
     give: the user's kind of array from one of the library's; take: the reverse, for arrays of `out=`, None
         where only a copy can fill these
     """
@@ -50,6 +52,7 @@ class Visit:
     library: Library
     device: int
     inputs: list[Any]
+    fixed: set[int] = field(default_factory=set[int])
     give: Callable[[Any], Any] | None = None
     take: Callable[[Any], Any] | None = None
 
@@ -61,7 +64,7 @@ class Device(Protocol):
     def prepare(
         self, parts: Sequence[Sequence[Step]], constants: Constants, device: int
     ) -> Callable[[], Runner]: ...
-    def serve(self, plan: Plan, arrays: Sequence[Any], dtypes: DTypes) -> Serve | None: ...
+    def serve(self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes) -> Serve | None: ...
     def architecture(self, device: int) -> tuple[int, int]: ...
 
 
@@ -82,14 +85,15 @@ class EmulatedDevice:
                     f'target="cuda-emu" takes NumPy arrays, got a {type(x).__name__} of {type(x).__module__}',
                     hint='copy it to the host first, or use target="cuda"',
                 )
-        return Visit(self.library, 0, [np.asarray(x, dtype) for x, dtype in zip(arrays, dtypes, strict=True)])
+        inputs = [np.asarray(x, dtype) for x, dtype in zip(arrays, dtypes, strict=True)]
+        return Visit(self.library, 0, inputs, {k for k, x in enumerate(inputs) if x is not arrays[k]})
 
     def prepare(
         self, parts: Sequence[Sequence[Step]], constants: Constants, device: int
     ) -> Callable[[], Runner]:
         return partial(_EmulatedRunner, parts, constants.values, self.order)
 
-    def serve(self, plan: Plan, arrays: Sequence[Any], dtypes: DTypes) -> Serve | None:
+    def serve(self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes) -> Serve | None:
         return None
 
     def architecture(self, device: int) -> tuple[int, int]:
@@ -141,6 +145,7 @@ class CudaDevice:
         hosts = _hosts(visit.inputs)
         if hosts:
             self._upload(visit.library, visit.device, visit.inputs, hosts, dtypes)
+            visit.fixed.update(hosts)
         return visit
 
     def _upload(
@@ -190,10 +195,10 @@ class CudaDevice:
                 kernel = self.kernels[key] = self.driver.load(cubin, device)
         return kernel
 
-    def serve(self, plan: Plan, arrays: Sequence[Any], dtypes: DTypes) -> Serve | None:
+    def serve(self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes) -> Serve | None:
         hosts = _hosts(arrays)
         if not hosts:
-            return plan
+            return run
         changes = any(isinstance(arrays[k], np.ndarray) for k in hosts)
         kept: list[Any] = [None]  # the stream of the last copy, and numbers with what they became there
 
@@ -202,10 +207,10 @@ class CudaDevice:
             if known is None or known[0] != stream or not all(inputs[k] is x for k, x, _ in known[1]):
                 self._upload(plan.library, plan.number, inputs, hosts, dtypes)
                 kept[0] = None if changes else (stream, [(k, arrays[k], inputs[k]) for k in hosts])
-                return plan(inputs)
+                return run(inputs)
             for k, _, there in known[1]:
                 inputs[k] = there
-            return plan(inputs)
+            return run(inputs)
 
         return copy_and_run
 
@@ -225,7 +230,8 @@ def _as_guests(family: Guest, arrays: Sequence[Any]) -> Visit:
     on_device = next((x for x in inputs if family_of_type(type(x)) is not None), None)
     number = memory.device(on_device) if on_device is not None else memory.current_device()
     take = None if family.copies else partial(family.adopt, cupy)
-    return Visit(memory, number, inputs, partial(family.give, cupy), take)
+    fixed = {k for k, x in enumerate(arrays) if is_read_only(x)}
+    return Visit(memory, number, inputs, fixed, partial(family.give, cupy), take)
 
 
 def _common_place(arrays: Sequence[Any]) -> tuple[Family, int | None]:

@@ -34,13 +34,18 @@ def run_launch(launch: Launch, arguments: Sequence[Any], order: Sequence[int] | 
     """
     device = _Device(launch)
     function = together(launch.text, launch.name)
-    given: list[Any] = []
-    for name, kind, slot, x in zip(function.names, launch.parameters, launch.slots, arguments, strict=True):
+    given: list[Any] = list(arguments)
+    known: dict[tuple[int, str], ReadOnly] = {}  # a result may lie where an argument does
+    stored = [name in function.stored for name in function.names]
+    for k in sorted(range(len(given)), key=lambda k: not stored[k]):
+        kind, slot, x = launch.parameters[k], launch.slots[k], given[k]
         if kind[0] == "*" or kind.endswith("[]"):
-            seen = _SPECIAL.get(slot[0], Memory if name in function.stored else ReadOnly)
-            given.append(seen(x, name, device.clock))
-        else:
-            given.append(x)
+            seen = _SPECIAL.get(slot[0], Memory if stored[k] else ReadOnly)
+            place = (x.__array_interface__["data"][0], x.dtype.str)
+            if seen in (Memory, ReadOnly) and x.size:
+                given[k] = known.setdefault(place, seen(x, function.names[k], device.clock))
+            else:
+                given[k] = seen(x, function.names[k], device.clock)
     blocks = reversed(range(launch.blocks)) if order is None else order
     with np.errstate(all="ignore"):
         for block in blocks:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from tracejit.codegen.cuda.donation import donate
 from tracejit.codegen.cuda.launches import DeviceProgram, Launch, Plain, print_launch
 from tracejit.codegen.cuda.scatter import Sort
 from tracejit.codegen.loops import CONTIGUOUS
@@ -31,6 +33,7 @@ class DeviceExecutable:
         self.dtypes = tuple(v.type.dtype for v in self.program.inputs)
         self.printed: dict[tuple[int, ...], list[Launch]] = {}
         self.plans: dict[tuple[Any, ...], Plan] = {}
+        self.donated: list[tuple[int, int]] = []
 
     def launches(self, layouts: tuple[int, ...]) -> list[Launch]:
         """The printed launches for inputs that lie so."""
@@ -53,9 +56,9 @@ class DeviceExecutable:
         visit = self.device.enter(arrays, self.dtypes, into)
         with visit.library.on(visit.device):
             plan = self.plan(visit)
-            targets = self.targets(visit, into)
-            outputs = plan(visit.inputs, targets)
-            return self.results(visit, outputs, into, targets)
+            targets, own = self.targets(plan, visit, into)
+            outputs = plan(visit.inputs, targets, self.pairs(visit))
+            return self.results(visit, outputs, into, own, arrays)
 
     def plan(self, visit: Visit) -> Plan:
         """The plan for arrays like these, with their kernels loaded.
@@ -93,6 +96,7 @@ class DeviceExecutable:
         strides, size = visit.library.strides(x), self.dtypes[k].itemsize
         if any(s % size for s in strides):
             visit.inputs[k] = visit.library.compact(x)
+            visit.fixed.add(k)
             return None
         if layout(self.program.inputs[k].type.shape, strides, size) == CONTIGUOUS:
             return None
@@ -109,33 +113,54 @@ class DeviceExecutable:
             plan = self.plan(visit)
         if visit.give is not None or any(x is not y for x, y in zip(given, visit.inputs, strict=True)):
             return None
-        return self.device.serve(plan, arrays, self.dtypes)
+        pairs = self.pairs(visit)
+        run = partial(plan, targets=NOWHERE, pairs=pairs) if pairs else plan
+        return self.device.serve(plan, run, arrays, self.dtypes)
 
-    def targets(self, visit: Visit, into: Mapping[int, Any]) -> dict[int, Any]:
-        """Those arrays of `into` that launches can write to at once."""
-        if not into or (visit.give is not None and visit.take is None):
-            return {}
-        taken = {k: x if visit.take is None else visit.take(x) for k, x in into.items()}
-        return {k: x for k, x in taken.items() if _layout(visit.library, x) == CONTIGUOUS}
+    def targets(
+        self, plan: Plan, visit: Visit, into: Mapping[int, Any]
+    ) -> tuple[dict[int, Any], dict[int, Any]]:
+        """Memory for those outputs that have arrays in `into`, and the arrays as the library sees them.
+
+        These themselves, where launches can write to them at once.
+        """
+        if not into:
+            return {}, {}
+        if visit.give is not None and visit.take is None:
+            return {k: plan.makers[k]() for k in into}, {}
+        own = {k: x if visit.take is None else visit.take(x) for k, x in into.items()}
+        is_direct = {k: _layout(visit.library, x) == CONTIGUOUS for k, x in own.items()}
+        return {k: x if is_direct[k] else plan.makers[k]() for k, x in own.items()}, own
 
     def results(
-        self, visit: Visit, outputs: list[Any], into: Mapping[int, Any], targets: Mapping[int, Any]
+        self,
+        visit: Visit,
+        outputs: list[Any],
+        into: Mapping[int, Any],
+        own: Mapping[int, Any],
+        arrays: Sequence[Any],
     ) -> list[Any]:
         """What the caller gets: arrays of its own kind, those of `into` where it gave any."""
         if not into and visit.give is None:
             return outputs
         for k, x in into.items():
-            if k in targets:
-                continue
-            if visit.give is not None and visit.take is None:
+            if k not in own:
+                assert visit.give is not None
                 x[...] = visit.give(outputs[k])
-            else:
-                visit.library.assign(x if visit.take is None else visit.take(x), outputs[k])
+            elif outputs[k] is not own[k]:
+                visit.library.assign(own[k], outputs[k])
         give = visit.give or _same
-        return [into[k] if k in into else give(x) for k, x in enumerate(outputs)]
+        known = {id(visit.inputs[s]): arrays[s] for s, _ in self.pairs(visit)}
+        found = [known[id(x)] if id(x) in known else give(x) for x in outputs]
+        return [into.get(k, x) for k, x in enumerate(found)]
+
+    def pairs(self, visit: Visit) -> list[tuple[int, int]]:
+        """Of an input of a call and an output that may take its memory."""
+        return [(s, t) for s, t in self.donated if s not in visit.fixed]
 
     def donate(self, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-        """No result takes the memory of an argument: a device's pool gives fresh memory at no cost."""
+        """Let outputs take the memory of inputs, where launches allow it; calls see to it by themselves."""
+        self.donated = donate(self.device_program, pairs)
         return []
 
     # --- text -----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from tracejit.codegen.cuda.launches import DeviceProgram, Launch, Plain
 from tracejit.codegen.cuda.scatter import Sort
 from tracejit.codegen.loops import Buffer, CheckIndex
 from tracejit.codegen.program import LibraryCall
-from tracejit.ir import Var
+from tracejit.ir import ArrayType, Var
 from tracejit.runtime.cuda.arrays import Library, Shape
 from tracejit.runtime.library import call_library
 
@@ -95,6 +95,7 @@ class Plan:
         self.device_program, self.program = program, program.program
         self.library, self.number, self.strides = library, number, strides
         self.types = [(v.type.dtype, v.type.shape) for v in self.program.outputs]
+        self.reaches = [_reach(v.type, s) for v, s in zip(self.program.inputs, strides, strict=True)]
         self.makers = [library.maker(s, t[0], number) for s, t in zip(shapes, self.types, strict=True)]
         self.temporaries = [(o, b.shape, b.dtype) for b, o in program.offsets.items()]
         self.make_workspace = library.maker((max(1, program.workspace),), _U8, number)
@@ -154,14 +155,22 @@ class Plan:
 
     # --- a call ---------------------------------------------------------------------------------------------
 
-    def __call__(self, inputs: Sequence[Any], targets: Mapping[int, Any] = NOWHERE) -> list[Any]:
-        """Run on arrays of the library; `targets` has arrays for some outputs, by number."""
+    def __call__(
+        self,
+        inputs: Sequence[Any],
+        targets: Mapping[int, Any] = NOWHERE,
+        pairs: Sequence[tuple[int, int]] = (),
+    ) -> list[Any]:
+        """Run on arrays of the library; `targets` has arrays for some outputs, by number.
+
+        pairs: of an input and an output that may take its memory
+        """
         library, number = self.library, self.number
         if library.current_device() != number:
             with library.on(number):
-                return self(inputs, targets)
-        if targets:
-            outputs = [targets[k] if k in targets else make() for k, make in enumerate(self.makers)]
+                return self(inputs, targets, pairs)
+        if pairs or targets:
+            outputs = self._outputs(inputs, targets, pairs)
         else:
             outputs = [make() for make in self.makers]
         values = [*map(library.pointer, inputs), *map(library.pointer, outputs)]
@@ -189,6 +198,28 @@ class Plan:
         if status is not None:
             self._check(status)
         return outputs
+
+    def _outputs(
+        self, inputs: Sequence[Any], targets: Mapping[int, Any], pairs: Sequence[tuple[int, int]]
+    ) -> list[Any]:
+        """Arrays for all outputs, fresh ones where there is no memory for them."""
+        given = {**self.donations(inputs, pairs), **targets}
+        return [given[k] if k in given else make() for k, make in enumerate(self.makers)]
+
+    def donations(self, inputs: Sequence[Any], pairs: Sequence[tuple[int, int]]) -> dict[int, Any]:
+        """The inputs whose memory outputs take, by the number of the output: no other input shows it."""
+        library = self.library
+        starts = list(map(library.address, inputs))
+        spans = [(a + low, a + high) for a, (low, high) in zip(starts, self.reaches, strict=True)]
+        found: dict[int, Any] = {}
+        for source, target in pairs:
+            if self.strides[source] is not None or not library.may_write(inputs[source]):
+                continue
+            low, high = spans[source]
+            others = spans[:source] + spans[source + 1 :]
+            if all(high <= begin or end <= low for begin, end in others):
+                found[target] = inputs[source]
+        return found
 
     def _status(self) -> Any:
         """A word a check, all 0."""
@@ -238,6 +269,15 @@ class Plan:
         array = library.part(workspace, self.device_program.offsets[codes], size, codes.dtype)
         with library.calls(self.number):
             library.for_cupy(array).sort()
+
+
+def _reach(type: ArrayType, strides: Shape | None) -> tuple[int, int]:
+    """How many bytes from its first element an array begins and ends, by its strides in elements."""
+    size = type.dtype.itemsize
+    if strides is None or not type.size:
+        return 0, size * type.size
+    steps = [size * (n - 1) * s for n, s in zip(type.shape, strides, strict=True)]
+    return sum(min(s, 0) for s in steps), sum(max(s, 0) for s in steps) + size
 
 
 class _Lazily(dict[Var, Any]):
