@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from tracejit.api.record import Record, record_call
@@ -123,7 +124,10 @@ class Inspection:
                 "the array library's pool and stream" if self._record.target == "cuda" else "NumPy's memory"
             )
             lines.append(f"target {self._record.target}: {where}")
-            lines.append(f"copied to the device at each call: {', '.join(self._copied()) or 'nothing'}")
+            given, captured = self._copied()
+            lines.append(f"copied to the device at each call: {', '.join(given) or 'nothing'}")
+            if captured:
+                lines.append(f"copied once, and again when they have changed: {', '.join(captured)}")
         if self._native is not None:
             record = self._native.record
             lines.append(f"machine code: {len(record.object_code):,} bytes, from {self.origin}")
@@ -131,14 +135,16 @@ class Inspection:
             lines.append("as LLVM IR: .llvm, as machine instructions: .assembly; each step timed: .roofline")
         return "\n".join(lines)
 
-    def _copied(self) -> list[str]:
-        """The inputs that do not lie on a device."""
+    def _copied(self) -> tuple[list[str], list[str]]:
+        """The arguments and the captured arrays that do not lie on a device."""
         if self._record.target != "cuda":
-            return []
+            return [], []
         from tracejit.runtime.cuda.arrays import facts_of
 
-        named = zip(self._record.inputs, self._record.arrays, strict=True)
-        return [name for name, x in named if facts_of(x) is None]
+        record, count = self._record, len(self._record.call.leaves)
+        is_copied = [facts_of(x) is None for x in record.arrays]
+        given, captured = record.inputs[:count], record.inputs[count:]
+        return list(compress(given, is_copied)), list(compress(captured, is_copied[count:]))
 
 
 def inspect(f: Callable[..., Any]) -> Callable[..., Inspection]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tracejit.api.signature import SCALAR_TYPES
 from tracejit.errors import ArgumentError
+from tracejit.ir import Elsewhere
 from tracejit.pytree import flatten
 
 TARGETS = ("cpu", "cuda", "cuda-emu")
@@ -61,6 +62,12 @@ def look_at(args: tuple[Any, ...], leaves: list[Any], key: list[Any]) -> bool:
     return True
 
 
+def look_of_each(arrays: Sequence[Any]) -> Hashable:
+    """What tells arrays apart, of each of them; of those that no plan serves, their class."""
+    looks = [_looks.get(type(x)) or _look_of(type(x)) or type for x in arrays]
+    return tuple(look(x) for look, x in zip(looks, arrays, strict=True))
+
+
 def _look_of(cls: type) -> Callable[[Any], Hashable] | None:
     from tracejit.runtime.cuda.arrays import look_of
 
@@ -82,6 +89,15 @@ def stand_ins(leaves: Sequence[Any]) -> list[Any]:
 
     facts = [facts_of(x) for x in leaves]
     return [x if f is None else stand_in(*f) for x, f in zip(leaves, facts, strict=True)]
+
+
+def elsewhere(target: str) -> Elsewhere | None:
+    """What knows the arrays on a device that a function with this target may capture."""
+    if target != "cuda":
+        return None
+    from tracejit.runtime.cuda.captured import Arrays
+
+    return Arrays()
 
 
 def twin(x: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.api.devices import check_deterministic, check_target, look_at, stand_ins, twin
+from tracejit.api.devices import check_deterministic, check_target, elsewhere, look_at, stand_ins, twin
 from tracejit.api.lowering import GradOptions, Lowered, lower_grad, lower_value
 from tracejit.api.out import Targets
 from tracejit.api.programs import MAX_ATTEMPTS, NOWHERE, Program, Programs, shared_programs
@@ -127,13 +127,9 @@ class Transformed(entry.Callable):
             facts.append(tuple(kwargs))
         key = tuple(facts)
         found = self._programs.prepared.get(key)
-        if found is not None:
-            program, run, order = found
-            if program.is_free or program.is_valid():
-                stats.record_hit()
-                if order is not None:
-                    leaves = [leaves[k] for k in order]
-                return program(leaves) if run is None else program.serve(run, leaves)
+        if found is not None and found.is_valid():
+            stats.record_hit()
+            return found(leaves)
         call = self._parameters.read(args, kwargs, self._needed)
         program, is_new = self._program_for(call)
         if not is_new:
@@ -219,7 +215,9 @@ class Transformed(entry.Callable):
 
         What the checks do to the leaves of the call itself, as to make subclasses plain, is then not needed.
         """
-        return replace(call, leaves=stand_ins(call.leaves)) if self._is_on_device else call
+        if not self._is_on_device:
+            return call
+        return replace(call, leaves=stand_ins(call.leaves), elsewhere=elsewhere(self._options.target))
 
     def _make_program(self, call: Call) -> Program:
         return make_program(
@@ -365,17 +363,20 @@ def make_program(
     """Trace and compile; the guards are those of what `function` can reach, as it is after the trace.
 
     donated: the leaves whose memory results may take
-    A function that drew random numbers gives a program that is used once: the next call draws again.
+    A function that drew random numbers, or computed arrays on a device, gives a program that is used once:
+    the next call does it again.
     """
     # The layers below are loaded at the first compilation, so that importing this module stays cheap.
     from tracejit.compile import compile_graph
+    from tracejit.runtime.executable import Executable
 
     stats.record("traces")
     before = find_roots(function).random_state()
     lowered = lower()
     roots = find_roots(function)
-    is_reusable = roots.random_state() == before
-    roots.watch(lowered.captures, lowered.traced.frozen, lowered.traced.scalars)
+    far = elsewhere(options.target)
+    is_reusable = roots.random_state() == before and not roots.made_elsewhere(lowered.captures, far)
+    roots.watch(lowered.captures, lowered.traced.frozen, lowered.traced.scalars, far)
     zero_dims = lowered.zero_dims
     outputs = lowered.graph.outputs
     scalars = tuple(k for k, atom in enumerate(outputs) if not atom.type.rank and k not in zero_dims)
@@ -388,6 +389,8 @@ def make_program(
         deterministic=options.deterministic,
     )
     inputs = lowered.graph.inputs
+    if not isinstance(run, Executable):
+        run.captured = range(len(inputs) - len(lowered.captures), len(inputs))
     pairs = [
         (source, target)
         for source in donated

@@ -47,7 +47,7 @@ def trace_call(function: Callable[..., Any], call: Call, declared: Sequence[int]
             leaves[k] = tracer
         return call.invoke(function, leaves)
 
-    return trace(on_tracers, [argument_of(call.leaves[k]) for k in declared], name)
+    return trace(on_tracers, [argument_of(call.leaves[k]) for k in declared], name, call.elsewhere)
 
 
 def lower_value(function: Callable[..., Any], call: Call, declared: Sequence[int], name: str) -> Lowered:

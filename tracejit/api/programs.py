@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tracejit.api.devices import look_of_each
 from tracejit.api.out import Targets, donations, write
 from tracejit.frontend import Guards
 from tracejit.runtime.calls import entry
@@ -52,7 +53,7 @@ class Program:
 
     guards: Guards
     run: Run
-    captures: list[np.ndarray[Any, Any]]
+    captures: list[Any]
     finish: Callable[[Sequence[Any]], Any]
     scalars: tuple[int, ...]
     zero_dims: tuple[int, ...] = ()
@@ -97,11 +98,6 @@ class Program:
                     outputs[k] = np.asarray(outputs[k])
         return self.finish(outputs)
 
-    def serve(self, run: Run, leaves: list[Any]) -> Any:
-        """The user's result of a call that `run` was prepared for."""
-        self.used = next(_clock)
-        return self.finish(run(leaves + self.captures if self.captures else leaves))
-
     def run_into(self, inputs: list[Any], into: dict[int, Any]) -> list[Any]:
         """Outputs in the caller's arrays: at once where these are contiguous, else copied at the end."""
         if not hasattr(self.run, "donate"):
@@ -127,6 +123,36 @@ class Program:
         return make_plan(facts, given)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """How calls on a device are served that are told by little.
+
+    run: what is prepared for arrays like those of the call; None where that is the program itself
+    order: which of the leaves that a call gives each of the program's is, where the order is another
+    looks: how captured arrays lie, where any is on a device: names may be bound to others
+    """
+
+    program: Program
+    run: Run | None
+    order: list[int] | None
+    looks: Hashable | None
+
+    def is_valid(self) -> bool:
+        program = self.program
+        if not (program.is_free or program.is_valid()):
+            return False
+        return self.looks is None or self.looks == look_of_each(program.captures)
+
+    def __call__(self, leaves: list[Any]) -> Any:
+        program, run = self.program, self.run
+        if self.order is not None:
+            leaves = [leaves[k] for k in self.order]
+        if run is None:
+            return program(leaves)
+        program.used = next(_clock)
+        return program.finish(run(leaves + program.captures if program.captures else leaves))
+
+
 class Programs:
     """The programs of one function under one set of options; safe among threads and after a fork."""
 
@@ -134,8 +160,7 @@ class Programs:
         self.table: dict[Hashable, tuple[Program, ...]] = {}
         self.lock = threading.RLock()
         self.state = entry.new_state()
-        # By what is cheap to see of a call's leaves; without a function, calls are the program's own.
-        self.prepared: dict[Hashable, tuple[Program, Run | None, list[int] | None]] = {}
+        self.prepared: dict[Hashable, Prepared] = {}  # by what is cheap to see of a call's leaves
         self._plans: tuple[tuple[Program, Plan], ...] = ()
         self._first: Plan | None = None
         _all_programs.add(self)
@@ -173,7 +198,14 @@ class Programs:
         run = program.run.prepare(leaves + program.captures)
         if len(self.prepared) >= MAX_PREPARED:
             self.prepared.clear()
-        self.prepared[key] = (program, run, None if order == sorted(order) else order)
+        self.prepared[key] = Prepared(
+            program,
+            run,
+            None if order == sorted(order) else order,
+            None
+            if all(isinstance(x, np.ndarray) for x in program.captures)
+            else look_of_each(program.captures),
+        )
 
     # --- plans of calls that compiled code serves -----------------------------------------------------------
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from tracejit.api.functions import Transformed, base_of
 from tracejit.api.lowering import Lowered
 from tracejit.api.public import jit
@@ -115,6 +113,5 @@ def _capture_names(transformed: Transformed, lowered: Lowered) -> list[str]:
     known = find_roots(transformed._function).names
     found: list[str] = []
     for k, captured in enumerate(lowered.captures):
-        name = known.get(id(captured), "") if isinstance(captured, np.ndarray) else ""
-        found.append(name or f"captured {k}")
+        found.append(known.get(id(captured)) or f"captured {k}")
     return found

@@ -13,7 +13,7 @@ import numpy as np
 from tracejit.errors import ArgumentError, DTypeError, TracejitError, TracerError
 from tracejit.frontend import Tracer
 from tracejit.frontend.dispatch import value_of
-from tracejit.ir import check_dtype, is_half
+from tracejit.ir import Elsewhere, check_dtype, is_half
 from tracejit.pytree import TreeDef, flatten
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Call:
     """The arguments of one call: `leaves` are what a trace sees, `statics` (name, value) pairs.
 
     `treedef` is the nesting of the positional arguments, or of `(args, kwargs)` where `has_keywords`.
+    `elsewhere` knows the arrays on a device that the trace may capture, if it may capture any.
     """
 
     leaves: list[Any]
@@ -77,6 +78,7 @@ class Call:
     has_keywords: bool
     statics: tuple[tuple[str, Any], ...]
     parameters: Parameters
+    elsewhere: Elsewhere | None = None
 
     def invoke(self, function: Callable[..., Any], leaves: Sequence[Any]) -> Any:
         """Call `function` as the user did, with other leaves in place."""

@@ -22,6 +22,9 @@ CONVERSIONS = frozenset(
 # What may be asked of an array without looking at its elements.
 STATIC_ATTRIBUTES = frozenset({"shape", "ndim", "size", "dtype"})
 
+# The same for an array on a device; the host has nothing of it otherwise.
+CONVERSIONS_FROM_DEVICES = frozenset({"asnumpy", "copy_to_host", "cpu", "device_get", "to"})
+
 _NEUTRAL = frozenset(
     {"CACHE", "EXTENDED_ARG", "NOP", "RESUME", "TO_BOOL", "UNARY_NOT", "COPY", "DUP_TOP", "PUSH_NULL"}
 )
@@ -40,15 +43,20 @@ def nested_codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def may_read_content(
-    codes: Sequence[CodeType], array_names: frozenset[str], parameters: frozenset[str], has_integers: bool
+    codes: Sequence[CodeType],
+    array_names: frozenset[str],
+    parameters: frozenset[str],
+    has_integers: bool,
+    has_devices: bool = False,
 ) -> bool:
     """Is there a conversion, or a test of or an index by more than plain names, in any of `codes`?
 
     array_names: names bound to concrete arrays; parameters: those of the traced function, which are tracers
         or static (its code comes first); has_integers: integer arrays are among the captured, so `range`
-        counts too.
+        counts too; has_devices: arrays on a device are
     """
     conversions = CONVERSIONS | ({"range"} if has_integers else frozenset())
+    conversions |= CONVERSIONS_FROM_DEVICES if has_devices else frozenset()
     local = frozenset(name for code in codes for name in code.co_cellvars)
     for position, code in enumerate(codes):
         if not conversions.isdisjoint(code.co_names):

@@ -21,6 +21,7 @@ from tracejit.ir import Const, calling, find_source, is_active
 from tracejit.ops import NUMPY, Value, reduction, scan, ufuncs
 from tracejit.ops.joining import array, has_values
 from tracejit.ops.special import scipy_meaning
+from tracejit.ops.value import capture_elsewhere, is_foreign
 
 
 class Traced(Protocol):
@@ -164,7 +165,18 @@ def unwrap(x: Any, cls: TracerType) -> Any:
                 hint="take the plain array: np.asarray(x), or x.filled(...) of a masked array",
             )
         )
+    elif is_foreign(x):
+        return _captured(x)
     return x
+
+
+def _captured(x: Any) -> Any:
+    """An array of another library, as a value where it can be read."""
+    try:
+        found = capture_elsewhere(x)
+    except TracejitError as error:
+        raise located(error) from None
+    return x if found is None else found
 
 
 def wrap(x: Any, cls: TracerType, is_scalar: bool) -> Any:

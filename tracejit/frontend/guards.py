@@ -12,13 +12,15 @@ import functools
 import os
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from tracejit.frontend.content import may_read_content, nested_codes
+from tracejit.ir import Elsewhere
+from tracejit.ops.value import is_foreign
 
 Array = np.ndarray[Any, Any]
 
@@ -86,6 +88,7 @@ class Guards:
         "mappings",
         "sets",
         "sizes",
+        "snapshots",
     )
 
     def __init__(self) -> None:
@@ -96,11 +99,12 @@ class Guards:
         self.sets: list[tuple[Any, frozenset[Any]]] = []
         self.attributes: list[tuple[Any, str, Any]] = []
         self.contents: list[tuple[Array, Array]] = []
+        self.snapshots: list[Callable[[], bool]] = []  # of the content of arrays on a device
         self.followed: list[tuple[Mapping[Any, Any], Any, int]] = []
         self.followed_cells: list[tuple[CellType, int]] = []
         self.followed_items: list[tuple[Any, int, int]] = []
 
-    def hold(self, captures: list[Array]) -> bool:
+    def hold(self, captures: list[Any]) -> bool:
         """Is everything as it was when traced? `captures` are updated where names moved on."""
         for mapping, key, expected in self.mappings:
             current = mapping.get(key, _MISSING)
@@ -115,6 +119,8 @@ class Guards:
                 return False
         if (self.lists or self.sets or self.attributes or self.contents) and not self._rest_holds():
             return False
+        if not all(is_unchanged() for is_unchanged in self.snapshots):
+            return False
         return not captures or self._follow(captures)
 
     def _rest_holds(self) -> bool:
@@ -125,7 +131,7 @@ class Guards:
             and all(np.array_equal(bits_of(array), was) for array, was in self.contents)
         )
 
-    def _follow(self, captures: list[Array]) -> bool:
+    def _follow(self, captures: list[Any]) -> bool:
         """Put the arrays that the followed names have now in place; False where one is of another type."""
         for mapping, key, k in self.followed:
             current = mapping.get(key)
@@ -190,10 +196,10 @@ def _content(cell: CellType) -> Any:
         return _MISSING
 
 
-def _replace(captures: list[Array], k: int, array: Any) -> bool:
+def _replace(captures: list[Any], k: int, array: Any) -> bool:
     """Make `array` capture k if it is of the same type."""
     was = captures[k]
-    if type(array) is not np.ndarray or array.dtype != was.dtype or array.shape != was.shape:
+    if type(array) is not type(was) or array.dtype != was.dtype or array.shape != was.shape:
         return False
     captures[k] = array
     return True
@@ -223,6 +229,7 @@ class Roots:
     def __init__(self) -> None:
         self.guards = Guards()
         self.arrays: dict[int, Array] = {}
+        self.foreign: dict[int, Any] = {}  # arrays of other libraries
         self.names: dict[int, str] = {}  # by identity of the array, what the user calls it
         self.places: dict[int, int] = {}  # by identity of the array, how many names lead to it
         self.scalars: list[np.generic] = []
@@ -230,10 +237,17 @@ class Roots:
         self.codes: list[CodeType] = []
         self.parameters: frozenset[str] = frozenset()
 
-    def watch(self, captures: Sequence[Any], frozen: Iterable[Any], scalars: Iterable[np.generic]) -> None:
+    def watch(
+        self,
+        captures: Sequence[Any],
+        frozen: Iterable[Any],
+        scalars: Iterable[np.generic],
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         """Guard the content of arrays that a trace relied on; follow the names of the others.
 
         Arrays and NumPy scalars that are none of the roots were computed while tracing, from any of them.
+        elsewhere: knows the arrays on a device, where the trace may have captured some
         """
         frozen = list(frozen)
         arrays = [a for a in captures if isinstance(a, np.ndarray)]
@@ -244,19 +258,38 @@ class Roots:
         if self.arrays and (is_derived or self._may_have_branched()):
             watched |= self.arrays
         self.guards.watch_content(watched.values())
-        shown = collections.Counter(id(owner_of(a)) for a in [*arrays, *watched.values()])
+        far: list[Any] = []
+        if elsewhere is not None and self._on_devices(elsewhere) and self._may_have_branched(True):
+            far = [x for x in self.foreign.values() if elsewhere.memory_of(x) is not None]
+            self.guards.snapshots += [elsewhere.unchanged(x) for x in far]
+
+        def memory(a: Any) -> Any:
+            return id(owner_of(a)) if elsewhere is None or not is_foreign(a) else elsewhere.memory_of(a)
+
+        shown = collections.Counter(map(memory, [*captures, *watched.values(), *far]))
         self.guards.follow(
             {
                 id(a): k
                 for k, a in enumerate(captures)
-                if self.places.get(id(a)) == 1 and shown[id(owner_of(a))] == 1
+                if self.places.get(id(a)) == 1 and shown[memory(a)] == 1
             }
         )
 
-    def _may_have_branched(self) -> bool:
+    def made_elsewhere(self, captures: Sequence[Any], elsewhere: Elsewhere | None) -> bool:
+        """Are there arrays on a device that were computed while tracing? Nobody can say from what."""
+        if elsewhere is None:
+            return False
+        known = self._on_devices(elsewhere)
+        return any(is_foreign(a) and elsewhere.memory_of(a) not in known for a in captures)
+
+    def _on_devices(self, elsewhere: Elsewhere) -> set[Any]:
+        """The memory of arrays on a device."""
+        return {elsewhere.memory_of(x) for x in self.foreign.values()} - {None}
+
+    def _may_have_branched(self, has_devices: bool = False) -> bool:
         named = frozenset(self.names.values())
-        has_integers = any(a.dtype.kind in "iub" for a in self.arrays.values())
-        return may_read_content(self.codes, named, self.parameters - named, has_integers)
+        has_integers = has_devices or any(a.dtype.kind in "iub" for a in self.arrays.values())
+        return may_read_content(self.codes, named, self.parameters - named, has_integers, has_devices)
 
     def random_state(self) -> tuple[Any, ...]:
         """The states of the random generators in reach: a trace that drew numbers is used once."""
@@ -314,10 +347,7 @@ class _Scan:
     # --- values ---------------------------------------------------------------------------------------------
 
     def visit(self, value: Any, path: str) -> None:
-        if isinstance(value, np.generic):
-            self.roots.scalars.append(value)
-        elif isinstance(value, np.ndarray):
-            self.roots.places[id(value)] = self.roots.places.get(id(value), 0) + 1
+        self._count(value, path)
         if value is _MISSING or isinstance(value, _SIMPLE_TYPES) or id(value) in self.seen:
             return
         self.seen[id(value)] = value
@@ -335,6 +365,17 @@ class _Scan:
             self._visit_container(value, path)
         else:
             self._visit_object(value, path)
+
+    def _count(self, value: Any, path: str) -> None:
+        """Note what may be captured, each time that a name leads to it."""
+        if isinstance(value, np.generic):
+            self.roots.scalars.append(value)
+        elif isinstance(value, np.ndarray):
+            self.roots.places[id(value)] = self.roots.places.get(id(value), 0) + 1
+        elif is_foreign(value):
+            self.roots.places[id(value)] = self.roots.places.get(id(value), 0) + 1
+            self.roots.foreign[id(value)] = value
+            self.roots.names.setdefault(id(value), path)
 
     def _visit_array(self, array: Array, path: str) -> None:
         self.roots.arrays[id(array)] = array
@@ -412,6 +453,8 @@ class _Scan:
     def _visit_object(self, value: Any, path: str) -> None:
         if type(value).__name__ in _GENERATORS:
             self.roots.generators.append(value)
+            return
+        if is_foreign(value) and self._is_library_value(type(value)):
             return
         attributes = getattr(value, "__dict__", None)
         if isinstance(attributes, dict):  # not by getattr, which some objects answer for any name

@@ -15,9 +15,9 @@ from tracejit.frontend.dispatch import forget_scalars, located, observed_scalars
 from tracejit.frontend.own_arrays import absorb_own_arrays
 from tracejit.frontend.scipy_calls import can_stand_in, standing_in
 from tracejit.frontend.tracer import INTO_CONCRETE, Tracer
-from tracejit.ir import ArrayType, Atom, Builder, Graph, building, current_builder, type_of
+from tracejit.ir import ArrayType, Atom, Builder, Elsewhere, Graph, building, current_builder, type_of
 from tracejit.ops import Value, as_value
-from tracejit.ops.value import localize
+from tracejit.ops.value import localize, type_elsewhere
 from tracejit.pytree import TreeDef, flatten
 
 # A function that calls itself this often with arguments of the same types, while it is traced, never ends:
@@ -66,29 +66,38 @@ def argument_of(leaf: Any) -> Argument:
         if weak is int and not -(2**63) <= leaf < 2**63:
             raise OverflowError(f"Python integer {leaf} is too large for int64; pass it as a float")
         return Argument(as_value(leaf).type, weak, True)
-    return Argument(type_of(leaf), None, isinstance(leaf, np.generic))
+    return Argument(type_elsewhere(leaf) or type_of(leaf), None, isinstance(leaf, np.generic))
 
 
-def trace(function: Callable[..., Any], arguments: Sequence[Argument], name: str) -> Trace:
+def trace(
+    function: Callable[..., Any],
+    arguments: Sequence[Argument],
+    name: str,
+    elsewhere: Elsewhere | None = None,
+) -> Trace:
     """The graph of `function(*tracers)`, which may return any nesting of tracers, arrays and numbers.
 
+    elsewhere: knows arrays on a device, which may be captured then; of traces within another, that one's
     Whatever `function` raises comes out as it is; the traces that enclose this one are unharmed. A function
     that was the first to import SciPy's linear algebra is run again, now that it takes tracers.
     """
     could_stand_in = can_stand_in()
     try:
-        return _trace_once(function, arguments, name)
+        return _trace_once(function, arguments, name, elsewhere)
     except TracerError:
         if could_stand_in or not can_stand_in():
             raise
-    return _trace_once(function, arguments, name)
+    return _trace_once(function, arguments, name, elsewhere)
 
 
-def _trace_once(function: Callable[..., Any], arguments: Sequence[Argument], name: str) -> Trace:
+def _trace_once(
+    function: Callable[..., Any], arguments: Sequence[Argument], name: str, elsewhere: Elsewhere | None
+) -> Trace:
     started = time.perf_counter()
-    builder = Builder(name)
+    builder, enclosing = Builder(name), current_builder()
     builder.trace_sources = True
-    if current_builder() is None:
+    builder.elsewhere = elsewhere if enclosing is None else enclosing.elsewhere
+    if enclosing is None:
         forget_scalars()
     with standing_in(), building(builder):
         tracers = [Tracer(Value(builder, builder.add_input(a.type), a.weak), a.is_scalar) for a in arguments]

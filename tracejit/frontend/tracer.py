@@ -15,7 +15,7 @@ from tracejit.ir import find_source
 from tracejit.ops import Value
 from tracejit.ops.contraction import matmul
 from tracejit.ops.operators import BINARY, COMPARISONS, UNARY
-from tracejit.ops.value import is_foreign, refused_operand
+from tracejit.ops.value import is_foreign
 
 _NUMBERS = (int, float, complex, np.ndarray, np.generic, list, tuple)
 
@@ -179,14 +179,8 @@ def _refused(kind: type[TracejitError], message: str, hint: str) -> TracejitErro
 
 
 def _is_operand(x: Any) -> bool:
-    return isinstance(x, Tracer) or (isinstance(x, _NUMBERS) and not isinstance(x, str))
-
-
-def _not_taken(x: Any, name: str) -> Any:
-    """What Python is told of another object: the operation may be its own, unless it is an array."""
-    if not is_foreign(x):
-        return NotImplemented
-    raise dispatch.located(refused_operand(x, f"{name}: an operand"))
+    """Is it an array, of whatever library, or a number? With other objects the operation may be their own."""
+    return isinstance(x, (Tracer, *_NUMBERS)) or is_foreign(x)
 
 
 def _unary(name: str, operation: Callable[..., Any]) -> Callable[[Tracer], Any]:
@@ -196,7 +190,7 @@ def _unary(name: str, operation: Callable[..., Any]) -> Callable[[Tracer], Any]:
 def _binary(name: str, operation: Callable[..., Any]) -> Callable[[Tracer, Any], Any]:
     def operate(self: Tracer, other: Any) -> Any:
         if not _is_operand(other):
-            return _not_taken(other, name)
+            return NotImplemented
         return dispatch.apply(Tracer, operation, name, (self, other), {}, True)
 
     return operate
@@ -205,7 +199,7 @@ def _binary(name: str, operation: Callable[..., Any]) -> Callable[[Tracer, Any],
 def _reflected(name: str, operation: Callable[..., Any]) -> Callable[[Tracer, Any], Any]:
     def operate(self: Tracer, other: Any) -> Any:
         if not _is_operand(other):
-            return _not_taken(other, name)
+            return NotImplemented
         return dispatch.apply(Tracer, operation, name, (other, self), {}, True)
 
     return operate

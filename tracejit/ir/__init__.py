@@ -5,6 +5,7 @@ Enters: nothing but NumPy. Leaves: `Graph`, the one structure that every later s
 
 from tracejit.ir.builder import (
     Builder,
+    Elsewhere,
     building,
     calling,
     current_builder,
@@ -59,6 +60,7 @@ __all__ = [
     "Builder",
     "Call",
     "Const",
+    "Elsewhere",
     "Eqn",
     "Graph",
     "Kind",

@@ -10,8 +10,8 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,14 +22,30 @@ from tracejit.ir.source import Call, Source, find_source
 from tracejit.ir.types import ArrayType
 
 
+class Elsewhere(Protocol):
+    """What a trace needs to know of arrays that lie on a device: never more than types, and where they are.
+
+    type_of: the type of an array; memory_of: what it has in common with those that show the same memory, such
+    as views of it. Both are None for what lies on no device.
+    unchanged: a function that says whether the content is still what it is now; it compares on the device.
+    """
+
+    def type_of(self, x: Any) -> ArrayType | None: ...
+    def memory_of(self, x: Any) -> Hashable: ...
+    def unchanged(self, x: Any) -> Callable[[], bool]: ...
+
+
 class Builder:
     """A graph under construction.
 
     `rewrite(builder, primitive, inputs, params)` may return an atom that stands for the equation (local
     simplification); it is tried before hash-consing. `frozen` holds the concrete arrays whose content this
     trace relied on, not only their shape: its owner must trace again when one of them has changed. `replaced`
-    says what stands for variables of equations that were replayed and turned out to be needless.
+    says what stands for variables of equations that were replayed and turned out to be needless. `elsewhere`
+    is there where arrays on a device may be captured.
     """
+
+    elsewhere: Elsewhere | None = None
 
     def __init__(self, name: str = "f", rewrite: Callable[..., Atom | None] | None = None) -> None:
         self.name = name

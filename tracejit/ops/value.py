@@ -124,7 +124,10 @@ def as_value(x: Any, what: str = "operand") -> Value:
         return capture(x)
     if isinstance(x, (list, tuple)):
         return capture(np.asarray(x))
-    raise refused_operand(x, what)
+    far = capture_elsewhere(x)
+    if far is None:
+        raise refused_operand(x, what)
+    return far
 
 
 def is_foreign(x: Any) -> bool:
@@ -134,14 +137,37 @@ def is_foreign(x: Any) -> bool:
 
 
 def refused_operand(x: Any, what: str) -> ArgumentError:
-    """The error for what no operation takes; arrays of other libraries are arguments or nothing."""
+    """The error for what no operation takes: arrays of other libraries, too, where they cannot be read."""
     if not is_foreign(x):
         return ArgumentError(f"{what} has type {type(x).__name__}, which is not an array or a number")
     library = type(x).__module__.partition(".")[0]
+    builder = current_builder()
+    if builder is not None and builder.elsewhere is not None:
+        return ArgumentError(
+            f"{what} is a {library}.{type(x).__name__} that does not lie on a CUDA device",
+            hint="copy it there, as with x.cuda(), or make it an array of NumPy's: np.asarray(x)",
+        )
     return ArgumentError(
-        f"{what} is a {library}.{type(x).__name__}, which is no argument of the function that uses it",
-        hint='pass it as an argument: with target="cuda" it is read where it lies',
+        f"{what} is a {library}.{type(x).__name__}, which is not a NumPy array",
+        hint='convert it to one; with target="cuda" an array on a device is read where it lies',
     )
+
+
+def type_elsewhere(x: Any) -> ArrayType | None:
+    """The type of an array on a device, in a trace that may read these; None for anything else."""
+    builder = current_builder()
+    if builder is None or builder.elsewhere is None or not is_foreign(x):
+        return None
+    return builder.elsewhere.type_of(x)
+
+
+def capture_elsewhere(x: Any) -> Value | None:
+    """The same as `capture` for an array on a device; None where `type_elsewhere` is None."""
+    type = type_elsewhere(x)
+    if type is None:
+        return None
+    builder = active_builder()
+    return Value(builder, builder.lift(("array", id(x)), x, type))
 
 
 def capture(array: np.ndarray[Any, Any]) -> Value:

@@ -133,6 +133,7 @@ class Graph:
 class Pointer:
     def __init__(self, block: Block, ptr: int) -> None:
         self.block, self.ptr, self.device_id = block, ptr, block.number
+        self.mem = types.SimpleNamespace(ptr=block.address)
 
     def __add__(self, offset: int) -> Pointer:
         return Pointer(self.block, self.ptr + offset)
@@ -223,6 +224,12 @@ class CupyArray(np.lib.mixins.NDArrayOperatorsMixin):
     def any(self) -> Any:
         return wrap(np.asarray(self.host.any()))
 
+    def all(self) -> Any:
+        return wrap(np.asarray(self.host.all()))
+
+    def get(self) -> np.ndarray[Any, Any]:
+        return self.host.copy()
+
     def __bool__(self) -> bool:
         return bool(self.host)
 
@@ -290,6 +297,7 @@ def on_stream(handle: int) -> Iterator[None]:
 
 def fake_cupy() -> types.ModuleType:
     cupy = types.ModuleType("cupy")
+    cupy.__file__ = "/site-packages/cupy/__init__.py"
 
     def asarray(x: Any) -> Any:
         if isinstance(x, CupyArray):
@@ -372,7 +380,13 @@ class Tensor:
         return self
 
     def contiguous(self) -> Tensor:
+        return self if self.is_contiguous() else self.clone()
+
+    def clone(self) -> Tensor:
         return Tensor(self.array.copy())
+
+    def untyped_storage(self) -> Any:
+        return types.SimpleNamespace(data_ptr=lambda: self.array.block.address)
 
     def __dlpack__(self) -> Any:
         raise NotImplementedError
@@ -412,6 +426,7 @@ def _strided(shape: Any, strides: Any, dtype: str) -> CupyArray:
 
 def fake_torch() -> types.ModuleType:
     torch = types.ModuleType("torch")
+    torch.__file__ = "/site-packages/torch/__init__.py"
     for name in (
         "bool",
         "int8",
@@ -429,6 +444,7 @@ def fake_torch() -> types.ModuleType:
     torch.device = lambda kind, index: f"{kind}:{index}"
     torch.empty = lambda shape, dtype, device: Tensor(CupyArray(shape, dtype.name))
     torch.empty_strided = lambda shape, strides, dtype, device: Tensor(_strided(shape, strides, dtype.name))
+    torch.equal = lambda a, b: bool((a.array.host == b.array.host).all())
     torch.from_numpy = lambda x: Tensor(wrap(x))
     torch.cuda = types.SimpleNamespace(
         current_device=lambda: CURRENT["device"],

@@ -44,8 +44,8 @@ def test_repeated_calls_that_donate_are_prepared_ones(fake_device: Driver) -> No
         w = wrap(X)
         assert f(w, wrap(X + 1))[1] is w
         np.testing.assert_allclose(w.host, (1 - np.tanh(X) ** 2) * (X + 1))
-    ((_, run, _),) = f._programs.prepared.values()
-    assert run is not None
+    (prepared,) = f._programs.prepared.values()
+    assert prepared.run is not None
 
 
 def test_memory_that_is_seen_elsewhere_too_is_left_alone(fake_device: Driver) -> None:

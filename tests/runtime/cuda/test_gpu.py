@@ -201,6 +201,47 @@ def test_library_calls(cupy: Any, rng: np.random.Generator, name: str) -> None:
     check(cupy, losses[name], (a,), 1e-9)
 
 
+def test_captured_arrays_are_read_where_they_lie(cupy: Any, rng: np.random.Generator) -> None:
+    x, kept = rng.normal(size=(2, 1000))
+    captured, host = cupy.asarray(np.repeat(kept, 2)), rng.normal(size=1000)
+    for use in (lambda x: (x * captured[::2] * host).sum(), lambda x: (captured[::2] * x * host).sum()):
+        step = tj.grad_jit(use, target="cuda")
+        for _ in range(3):
+            host[:] = host + 1.0
+            gradient = step(cupy.asarray(x))[1]
+            np.testing.assert_allclose(cupy.asnumpy(gradient), kept * host, rtol=1e-13)
+    step = tj.jit(lambda x: x * captured, target="cuda")
+    for first in (captured, cupy.asarray(np.repeat(kept, 4))[::2], captured[::-1]):
+        captured = first
+        for _ in range(2):
+            found = step(cupy.asarray(np.repeat(x, 2)))
+            expected = np.repeat(x, 2) * cupy.asnumpy(first)
+            np.testing.assert_allclose(cupy.asnumpy(found), expected, rtol=1e-13)
+
+
+def test_a_captured_array_that_a_test_read_is_compared(cupy: Any) -> None:
+    captured, there = cupy.asarray(np.array([1.0, 2.0])), cupy.asarray(np.ones(3))
+    step = tj.jit(lambda x: x * 2 if captured[0] > 1 else x * 3, target="cuda")
+    for first, factor in ((1.0, 3.0), (5.0, 2.0), (0.0, 3.0)):
+        captured[0] = first
+        for _ in range(2):
+            np.testing.assert_array_equal(cupy.asnumpy(step(there)), np.full(3, factor))
+
+
+def test_a_donated_array_is_written_over(cupy: Any, rng: np.random.Generator) -> None:
+    w, g = rng.normal(size=(2, 5000))
+    step = tj.jit(lambda w, g: w - 0.1 * g, donate="w", target="cuda")
+    there, slope = cupy.asarray(w), cupy.asarray(g)
+    kept = there
+    for _ in range(4):
+        there = step(there, slope)
+        assert there is kept
+        w = w - 0.1 * g
+    np.testing.assert_array_equal(cupy.asnumpy(there), w)
+    assert step(there[::-1], slope) is not there and step(there, there) is not there
+    np.testing.assert_array_equal(cupy.asnumpy(there), w)
+
+
 def test_tensors_of_torch_and_arrays_of_jax(cupy: Any, rng: np.random.Generator) -> None:
     x = rng.normal(size=1000)
     step = tj.grad_jit(lambda x: (x**3).sum(), target="cuda")

@@ -30,6 +30,8 @@ TESTS = (
     "test_a_new_thread_can_call",
     "test_an_index_out_of_range_is_an_error",
     "test_arrays_of_numpy_are_copied_there_and_back",
+    "test_captured_arrays_are_read_where_they_lie",
+    "test_a_donated_array_is_written_over",
 )
 
 

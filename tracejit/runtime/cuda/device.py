@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from tracejit.runtime.cuda.arrays import (
     family_of_type,
     is_read_only,
 )
+from tracejit.runtime.cuda.captured import Copies, stream_key
 from tracejit.runtime.cuda.compiler import Driver, open_driver, parameter_places
 from tracejit.runtime.cuda.emulator import run_launch
 from tracejit.runtime.cuda.kernels import find_cubin
@@ -58,13 +59,25 @@ class Visit:
 
 
 class Device(Protocol):
-    """Memory and launches, in order."""
+    """Memory and launches, in order.
 
-    def enter(self, arrays: Sequence[Any], dtypes: DTypes, into: Mapping[int, Any]) -> Visit: ...
+    captured: which arrays are no arguments, but known to the function: what lies in the host's memory of
+        these stays on the device
+    """
+
+    def enter(
+        self,
+        arrays: Sequence[Any],
+        dtypes: DTypes,
+        into: Mapping[int, Any],
+        captured: Container[int] = (),
+    ) -> Visit: ...
     def prepare(
         self, parts: Sequence[Sequence[Step]], constants: Constants, device: int
     ) -> Callable[[], Runner]: ...
-    def serve(self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes) -> Serve | None: ...
+    def serve(
+        self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes, captured: Container[int] = ()
+    ) -> Serve | None: ...
     def architecture(self, device: int) -> tuple[int, int]: ...
 
 
@@ -78,7 +91,13 @@ class EmulatedDevice:
         self.library = NumpyMemory()
         self.order = order
 
-    def enter(self, arrays: Sequence[Any], dtypes: DTypes, into: Mapping[int, Any]) -> Visit:
+    def enter(
+        self,
+        arrays: Sequence[Any],
+        dtypes: DTypes,
+        into: Mapping[int, Any],
+        captured: Container[int] = (),
+    ) -> Visit:
         for x in (*arrays, *into.values()):
             if family_of_type(type(x)) is not None:
                 raise ArgumentError(
@@ -93,7 +112,9 @@ class EmulatedDevice:
     ) -> Callable[[], Runner]:
         return partial(_EmulatedRunner, parts, constants.values, self.order)
 
-    def serve(self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes) -> Serve | None:
+    def serve(
+        self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes, captured: Container[int] = ()
+    ) -> Serve | None:
         return None
 
     def architecture(self, device: int) -> tuple[int, int]:
@@ -134,19 +155,36 @@ class CudaDevice:
     config: Config
     kernels: dict[tuple[str, tuple[str, ...], int], Any] = field(default_factory=dict)
     blocks: dict[tuple[Any, ...], _Block] = field(default_factory=dict)
+    copies: Copies = field(default_factory=Copies)
     lock: Any = field(default_factory=threading.Lock)
 
-    def enter(self, arrays: Sequence[Any], dtypes: DTypes, into: Mapping[int, Any]) -> Visit:
+    def enter(
+        self,
+        arrays: Sequence[Any],
+        dtypes: DTypes,
+        into: Mapping[int, Any],
+        captured: Container[int] = (),
+    ) -> Visit:
         family, device = _common_place([*arrays, *into.values()])
         if isinstance(family, Guest):
             visit = _as_guests(family, arrays)
         else:
             visit = Visit(family, device if device is not None else family.current_device(), list(arrays))
         hosts = _hosts(visit.inputs)
+        visit.fixed.update(hosts)
+        kept = [k for k in hosts if k in captured]
+        self._find_copies(visit.library, visit.device, visit.inputs, kept, dtypes)
+        hosts = [k for k in hosts if k not in captured]
         if hosts:
             self._upload(visit.library, visit.device, visit.inputs, hosts, dtypes)
-            visit.fixed.update(hosts)
         return visit
+
+    def _find_copies(
+        self, library: Library, device: int, inputs: list[Any], kept: Sequence[int], dtypes: DTypes
+    ) -> None:
+        """Put copies in place that stay on the device."""
+        for k in kept:
+            inputs[k] = self.copies.find(library, device, inputs[k], dtypes[k])
 
     def _upload(
         self, library: Library, device: int, inputs: list[Any], hosts: Sequence[int], dtypes: DTypes
@@ -168,7 +206,8 @@ class CudaDevice:
     def _block(self, library: Library, device: int, packed: np.ndarray[Any, Any]) -> Any:
         if packed.nbytes > 16 * _ALIGNED:
             return library.upload(packed, device)
-        key, data = (library.name, device, library.stream(device), packed.nbytes), packed.tobytes()
+        stream = stream_key(library.stream(device))
+        key, data = (library.name, device, stream, packed.nbytes), packed.tobytes()
         kept = self.blocks.get(key)
         if kept is None or kept.data != data:
             kept = self.blocks[key] = _Block(data, library.upload(packed, device))
@@ -195,15 +234,31 @@ class CudaDevice:
                 kernel = self.kernels[key] = self.driver.load(cubin, device)
         return kernel
 
-    def serve(self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes) -> Serve | None:
-        hosts = _hosts(arrays)
-        if not hosts:
-            return run
+    def serve(
+        self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes, captured: Container[int] = ()
+    ) -> Serve | None:
+        kept = [k for k in _hosts(arrays) if k in captured]
+        hosts = [k for k in _hosts(arrays) if k not in captured]
+        library, number = plan.library, plan.number
+
+        def find_and_run(arrays: Sequence[Any]) -> list[Any]:
+            inputs = list(arrays)
+            self._find_copies(library, number, inputs, kept, dtypes)
+            return run(inputs)
+
+        run_all = find_and_run if kept else run
+        return self._serve_hosts(plan, run_all, arrays, dtypes, hosts) if hosts else run_all
+
+    def _serve_hosts(
+        self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes, hosts: Sequence[int]
+    ) -> Serve:
+        """Copy what lies in the host's memory; numbers only if they are other objects than before."""
         changes = any(isinstance(arrays[k], np.ndarray) for k in hosts)
         kept: list[Any] = [None]  # the stream of the last copy, and numbers with what they became there
 
         def copy_and_run(arrays: Sequence[Any]) -> list[Any]:
-            inputs, stream, known = list(arrays), plan.library.stream(plan.number), kept[0]
+            inputs, stream = list(arrays), stream_key(plan.library.stream(plan.number))
+            known = kept[0]
             if known is None or known[0] != stream or not all(inputs[k] is x for k, x, _ in known[1]):
                 self._upload(plan.library, plan.number, inputs, hosts, dtypes)
                 kept[0] = None if changes else (stream, [(k, arrays[k], inputs[k]) for k in hosts])

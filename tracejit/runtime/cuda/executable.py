@@ -34,6 +34,7 @@ class DeviceExecutable:
         self.printed: dict[tuple[int, ...], list[Launch]] = {}
         self.plans: dict[tuple[Any, ...], Plan] = {}
         self.donated: list[tuple[int, int]] = []
+        self.captured = range(0)  # inputs that are no arguments, whose copies on a device are kept
 
     def launches(self, layouts: tuple[int, ...]) -> list[Launch]:
         """The printed launches for inputs that lie so."""
@@ -53,7 +54,7 @@ class DeviceExecutable:
 
     def __call__(self, arrays: Sequence[Any], into: Mapping[int, Any] = NOWHERE) -> list[Any]:
         """Run; `into` has arrays for some outputs, by number, of the inputs' kind."""
-        visit = self.device.enter(arrays, self.dtypes, into)
+        visit = self.device.enter(arrays, self.dtypes, into, self.captured)
         with visit.library.on(visit.device):
             plan = self.plan(visit)
             targets, own = self.targets(plan, visit, into)
@@ -107,7 +108,7 @@ class DeviceExecutable:
 
         None where each of them takes more than that: a copy, or a view by another library.
         """
-        visit = self.device.enter(arrays, self.dtypes, NOWHERE)
+        visit = self.device.enter(arrays, self.dtypes, NOWHERE, self.captured)
         given = list(visit.inputs)
         with visit.library.on(visit.device):
             plan = self.plan(visit)
@@ -115,7 +116,7 @@ class DeviceExecutable:
             return None
         pairs = self.pairs(visit)
         run = partial(plan, targets=NOWHERE, pairs=pairs) if pairs else plan
-        return self.device.serve(plan, run, arrays, self.dtypes)
+        return self.device.serve(plan, run, arrays, self.dtypes, self.captured)
 
     def targets(
         self, plan: Plan, visit: Visit, into: Mapping[int, Any]

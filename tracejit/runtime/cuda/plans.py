@@ -8,8 +8,7 @@ sizes, strides, numbers. Every launch knows where among all of these its argumen
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,9 +20,9 @@ from tracejit.codegen.loops import Buffer, CheckIndex
 from tracejit.codegen.program import LibraryCall
 from tracejit.ir import ArrayType, Var
 from tracejit.runtime.cuda.arrays import Library, Shape
+from tracejit.runtime.cuda.captured import stream_key
 from tracejit.runtime.library import call_library
 
-PER_THREAD_STREAM = 2  # the handle under which every thread finds a stream of its own
 NOWHERE: dict[int, Any] = {}
 
 _I64, _U8 = np.dtype(np.int64), np.dtype(np.uint8)
@@ -101,7 +100,7 @@ class Plan:
         self.make_workspace = library.maker((max(1, program.workspace),), _U8, number)
         ready = iter(launches)
         self._lay_out([next(ready) if isinstance(s, Plain) else s for s in program.steps], starter)
-        self.tickets: dict[int | tuple[int, int], tuple[Any, Any]] = {}  # address and array
+        self.tickets: dict[Hashable, tuple[Any, Any]] = {}  # address and array
         # What no call uses now. A call takes one and gives it back, so that threads share neither.
         self.statuses: list[Any] = []
         self.runners: list[Runner] = []
@@ -237,7 +236,7 @@ class Plan:
 
     def _ticket(self, stream: int) -> Any:
         """The address of a counter that is 0 before and after each launch, for one stream alone."""
-        key = (stream, threading.get_ident()) if stream == PER_THREAD_STREAM else stream
+        key = stream_key(stream)
         found = self.tickets.get(key)
         if found is None:
             counter = self.library.upload(np.zeros(1, np.int32), self.number)
