@@ -103,9 +103,8 @@ class Transformed(entry.Callable):
         if current_builder() is not None:
             return self._call_in_trace(args, kwargs)
         if self._is_on_device:
-            if self._is_plain and ("out" not in kwargs or self._parameters.owns_out):
-                return self._call_on_device(args, kwargs)
-        elif not kwargs and self._is_plain and len(args) > self._needed:
+            return self._call_on_device(args, kwargs)
+        if not kwargs and self._is_plain and len(args) > self._needed:
             leaves: list[Any] = []
             key: list[Any] = []
             if describe_arguments(args, leaves, key):
@@ -119,38 +118,56 @@ class Transformed(entry.Callable):
 
     def _call_on_device(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call like an earlier one is told by little, and served by what that one prepared."""
+        parameters = self._parameters
+        out = None if parameters.owns_out else kwargs.pop("out", None)
         leaves: list[Any] = []
         facts: list[Any] = []
-        if not look_at((*args, *kwargs.values()) if kwargs else args, leaves, facts):
-            return self._call_in_general(args, kwargs)
+        given = parameters.without_statics(args, kwargs, facts) if parameters.statics else (args, kwargs)
+        if given is None or not look_at((*given[0], *given[1].values()), leaves, facts):
+            return self._call_in_general(args, kwargs, out)
         if kwargs:
             facts.append(tuple(kwargs))
+        places: list[Any] = []
+        if out is not None:
+            facts.append("out")
+            if not look_at((out,), places, facts):
+                return self._call_in_general(args, kwargs, out)
         key = tuple(facts)
         found = self._programs.prepared.get(key)
         if found is not None and found.is_valid():
             stats.record_hit()
-            return found(leaves)
-        call = self._parameters.read(args, kwargs, self._needed)
+            if out is None:
+                return found(leaves)
+            result = found.write(leaves, places)
+            if result is not None:
+                return result
+        call = parameters.read(args, kwargs, self._needed)
         program, is_new = self._program_for(call)
+        into = self._into(program, call, out)
         if not is_new:
-            order = self._parameters.order(args, kwargs, self._needed)
+            order = parameters.order(*given, self._needed)
             if order is not None:
-                self._programs.prepare(key, program, call.leaves, order)
-        return program(call.leaves)
+                self._programs.prepare(key, program, call.leaves, order, into)
+        return program(call.leaves, into)
 
-    def _call_in_general(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call_in_general(self, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any = None) -> Any:
         names = tuple(kwargs)
-        out = None if self._parameters.owns_out else kwargs.pop("out", None)
+        if "out" in kwargs and not self._parameters.owns_out:
+            out = kwargs.pop("out")
         call = self._parameters.read(args, kwargs, self._needed)
         program, is_new = self._program_for(call)
-        into: dict[int, Any] = {}
-        if out is not None:
-            assert program.targets is not None
-            alike = twin if self._is_on_device else None
-            into = program.targets.take(out, [*call.leaves, *program.captures], self._name, alike)
+        into = self._into(program, call, out)
         if not is_new and program.attempts < MAX_ATTEMPTS:
             self._plan(program, call, len(args), names, into)
         return program(call.leaves, into)
+
+    def _into(self, program: Program, call: Call, out: Any) -> dict[int, Any]:
+        """The caller's arrays for outputs, by number."""
+        if out is None:
+            return NOWHERE
+        assert program.targets is not None
+        alike = twin if self._is_on_device else None
+        return program.targets.take(out, [*call.leaves, *program.captures], self._name, alike)
 
     def _plan(
         self,

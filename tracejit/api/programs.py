@@ -35,7 +35,7 @@ MAX_PREPARED = 256
 
 NOWHERE: dict[int, Any] = {}
 
-Run = Callable[..., list[Any]]
+Run = Callable[..., Any]
 
 _clock = itertools.count()
 
@@ -130,12 +130,14 @@ class Prepared:
     run: what is prepared for arrays like those of the call; None where that is the program itself
     order: which of the leaves that a call gives each of the program's is, where the order is another
     looks: how captured arrays lie, where any is on a device: names may be bound to others
+    outputs: the numbers of those that a call gives arrays for
     """
 
     program: Program
     run: Run | None
     order: list[int] | None
     looks: Hashable | None
+    outputs: tuple[int, ...]
 
     def is_valid(self) -> bool:
         program = self.program
@@ -151,6 +153,19 @@ class Prepared:
             return program(leaves)
         program.used = next(_clock)
         return program.finish(run(leaves + program.captures if program.captures else leaves))
+
+    def write(self, leaves: list[Any], places: list[Any]) -> Any:
+        """The same, written to the caller's arrays; None where these need a closer look."""
+        program = self.program
+        if self.run is None:
+            return None
+        if self.order is not None:
+            leaves = [leaves[k] for k in self.order]
+        outputs = self.run(leaves + program.captures, dict(zip(self.outputs, places, strict=True)))
+        if outputs is None:
+            return None
+        program.used = next(_clock)
+        return program.finish(outputs)
 
 
 class Programs:
@@ -187,24 +202,23 @@ class Programs:
             self.prepared.clear()
             self._set_plans(())
 
-    def prepare(self, key: Hashable, program: Program, leaves: list[Any], order: list[int]) -> None:
+    def prepare(
+        self, key: Hashable, program: Program, leaves: list[Any], order: list[int], into: dict[int, Any]
+    ) -> None:
         """Let calls with these facts be served by what the program prepares for arrays like `leaves`.
 
-        order: which of the leaves that a call gives each of them is
+        order: which of the leaves that a call gives each of them is; into: what a call gives for outputs
         """
         from tracejit.runtime.cuda import DeviceExecutable
 
         assert isinstance(program.run, DeviceExecutable)
-        run = program.run.prepare(leaves + program.captures)
+        run = program.run.prepare(leaves + program.captures, into)
         if len(self.prepared) >= MAX_PREPARED:
             self.prepared.clear()
+        is_on_host = all(isinstance(x, np.ndarray) for x in program.captures)
+        looks = None if is_on_host else look_of_each(program.captures)
         self.prepared[key] = Prepared(
-            program,
-            run,
-            None if order == sorted(order) else order,
-            None
-            if all(isinstance(x, np.ndarray) for x in program.captures)
-            else look_of_each(program.captures),
+            program, run, None if order == sorted(order) else order, looks, tuple(into)
         )
 
     # --- plans of calls that compiled code serves -----------------------------------------------------------

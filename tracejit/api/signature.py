@@ -313,10 +313,33 @@ class Parameters:
         leaves, treedef = flatten(tree)
         return Call(leaves, treedef, bool(rest), statics, self)
 
+    def without_statics(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], key: list[Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """The arguments of a call with None for static ones, whose types and values go to `key`.
+
+        None where one of them cannot be hashed.
+        """
+        others, named = list(args), dict(kwargs)
+        for name in self.statics:
+            position = self.index.get(name)
+            if position is not None and position < len(others):
+                value, others[position] = others[position], None
+            elif name in named:
+                value, named[name] = named[name], None
+            else:
+                continue
+            try:
+                hash(value)
+            except TypeError:
+                return None
+            key.append((name, type(value), value))
+        return tuple(others), named
+
     def order(self, args: tuple[Any, ...], kwargs: dict[str, Any], needed: int) -> list[int] | None:
         """Which leaf of all that a call gives, from left to right, each leaf of `read` is.
 
-        None where defaults are among these.
+        None where defaults are among these. Static arguments are None.
         """
         counted = itertools.count()
         numbered = []

@@ -12,7 +12,8 @@ import tracejit as tj
 from tests.runtime.cuda.fakes import Driver, Tensor, on_device, on_stream, wrap
 from tests.runtime.cuda.fakes import fake_device as fake_device
 from tests.runtime.cuda.steps import data, loss, plans_of, same
-from tracejit.errors import DeviceError, IndexOutOfBoundsError
+from tracejit.api.programs import Programs
+from tracejit.errors import ArgumentError, DeviceError, IndexOutOfBoundsError
 from tracejit.runtime.cuda.plans import Constants
 
 
@@ -295,3 +296,110 @@ def test_a_constant_is_there_once_and_kinds_are_kept_apart() -> None:
     assert (one, same_one) == (3, 3)
     assert constants.place(np.float32(1.0)) == 4 and constants.place(np.float64(-0.0)) == 5
     assert constants.place(np.float64(0.0)) == 6 and len(constants.values) == 4
+
+
+# --- `out=` and static arguments ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def general(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One for each call that looks for a program by the types of its arguments."""
+    found: list[None] = []
+    find = Programs.find
+    monkeypatch.setattr(Programs, "find", lambda self, key: found.append(None) or find(self, key))
+    return found
+
+
+@pytest.mark.parametrize("kind", [wrap, lambda x: Tensor(wrap(x))], ids=["CuPy", "torch"])
+def test_repeated_calls_write_to_out_at_once(fake_device: Driver, rng, kind, general: list[None]) -> None:
+    f = tj.grad_jit(lambda p, x: (np.tanh(p["w"]) * x * p["b"]).sum(), target="cuda")
+    for k in range(5):
+        w, b, x = rng.normal(size=(3, 40))
+        out = {"b": kind(np.zeros(40)), "w": kind(np.zeros(40))}
+        general.clear()
+        value, found = f({"w": kind(w), "b": kind(b)}, kind(x), out=out)
+        assert found["w"] is out["w"] and found["b"] is out["b"]
+        assert k < 2 or not general
+        expected = tj.grad_jit(lambda p, x: (np.tanh(p["w"]) * x * p["b"]).sum())({"w": w, "b": b}, x)
+        for name in ("w", "b"):
+            same(getattr(found[name], "array", found[name]).host, expected[1][name])
+        same(getattr(value, "array", value).host, expected[0])
+    f({"w": kind(w), "b": kind(b)}, kind(x), out=None)
+
+
+def test_out_is_looked_at_in_repeated_calls_as_in_the_first(fake_device: Driver, general: list[None]) -> None:
+    f, x = tj.jit(lambda x: (x * 2, x + 1), target="cuda"), wrap(np.arange(6.0))
+    place = wrap(np.zeros(24))
+    for _ in range(3):
+        general.clear()
+        one, two = f(x, out=(place[:6], place[6:12]))
+        same(one.host, np.arange(6) * 2.0)
+        same(two.host, np.arange(6) + 1.0)
+    assert not general
+    for bad, message in (
+        ((place[:6], place[5:11]), r"out\[1\] shares memory with out\[0\]"),
+        ((x, place[:6]), r"out\[0\] shares memory with an argument"),
+        ((place[:6], wrap(np.zeros(7))), "but the result there is"),
+        ((place[:6], wrap(np.zeros(6, "f4"))), "but the result there is"),
+        ([place[:6], place[6:12]], "out must be nested like the results"),
+        ((place[:6], np.zeros(6)), r"out has an array of NumPy's, and results are CuPy's"),
+    ):
+        for _ in range(2):
+            with pytest.raises(ArgumentError, match=message):
+                f(x, out=bad)
+    for _ in range(3):  # interleaved, and with gaps: right, whoever serves them
+        f(x, out=(place[:12:2], place[1:13:2]))
+        same(place.host[:12].reshape(6, 2).T, [np.arange(6) * 2.0, np.arange(6) + 1.0])
+    with on_device(1):
+        elsewhere = wrap(np.zeros(6))
+    with pytest.raises(ArgumentError, match="arrays on device 0 and on device 1 in one call"):
+        f(x, out=(place[:6], elsewhere))
+
+
+def test_out_stands_beside_keywords_numbers_and_captured_arrays(fake_device: Driver, general) -> None:
+    data = np.arange(3.0)
+    f = tj.jit(lambda x, a, y=0.0: x * data * a + y, target="cuda")
+    for a in (2.0, 3.0, 4.0, 5.0):
+        for order in ({"a": a, "y": 1.0}, {"y": 1.0, "a": a}):
+            general.clear()
+            place = wrap(np.zeros(3))
+            assert f(wrap(np.ones(3)), **order, out=place) is place
+            same(place.host, data * a + 1.0)
+            assert a < 4.0 or not general
+
+
+def test_a_parameter_called_out_is_an_argument(fake_device: Driver) -> None:
+    f = tj.jit(lambda x, out: x * out, target="cuda")
+    for _ in range(3):
+        same(f(wrap(np.ones(3)), out=wrap(np.full(3, 2.0))).host, [2.0] * 3)
+
+
+def test_static_arguments_tell_calls_apart(fake_device: Driver, rng, general: list[None]) -> None:
+    f = tj.grad_jit(
+        lambda x, n, mode="sum": getattr(np, mode)(x**n), static_argnames=("n", "mode"), target="cuda"
+    )
+    x = rng.normal(size=30)
+    for _ in range(3):
+        general.clear()
+        for n in (2, 2.0, 3):
+            same(f(wrap(x), n)[1].host, n * x ** (n - 1))
+            same(f(wrap(x), n=n)[1].host, n * x ** (n - 1))
+            same(f(wrap(x), n, "mean")[1].host, n * x ** (n - 1) / 30)
+            same(f(wrap(x), mode="mean", n=n)[1].host, n * x ** (n - 1) / 30)
+            place = wrap(np.zeros(30))
+            assert f(wrap(x), n, mode="mean", out=place)[1] is place
+            same(place.host, n * x ** (n - 1) / 30)
+    assert not general
+    with pytest.raises(ArgumentError, match="static argument n is a list, which cannot be hashed"):
+        f(wrap(x), [2])
+
+
+def test_a_static_argument_between_others_keeps_their_order(fake_device: Driver, general) -> None:
+    f = tj.jit(lambda a, n, b, c: a * n + b - c, static_argnames="n", target="cuda")
+    for _ in range(3):
+        general.clear()
+        a, b, c = (wrap(np.full(3, x)) for x in (1.0, 10.0, 100.0))
+        same(f(a, 2, b, c).host, [-88.0] * 3)
+        same(f(a, c=c, n=2, b=b).host, [-88.0] * 3)
+        same(f(a, n=(1, 2)[1], c=c, b=b).host, [-88.0] * 3)
+    assert not general

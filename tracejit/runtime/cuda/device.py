@@ -30,11 +30,11 @@ from tracejit.runtime.cuda.captured import Copies, stream_key
 from tracejit.runtime.cuda.compiler import Driver, open_driver, parameter_places
 from tracejit.runtime.cuda.emulator import run_launch
 from tracejit.runtime.cuda.kernels import find_cubin
-from tracejit.runtime.cuda.plans import Constants, Plan, Runner, Step
+from tracejit.runtime.cuda.plans import NOWHERE, Constants, Plan, Runner, Step
 from tracejit.runtime.cuda.runners import CudaRunner, Ready
 
 Order = Callable[[int], Sequence[int]]
-Serve = Callable[[Sequence[Any]], list[Any]]
+Serve = Callable[..., list[Any] | None]  # of arrays, and of those for outputs by number
 
 DTypes = Sequence[np.dtype[Any]]
 
@@ -166,6 +166,11 @@ class CudaDevice:
         captured: Container[int] = (),
     ) -> Visit:
         family, device = _common_place([*arrays, *into.values()])
+        if family is not NUMPY and _hosts([*into.values()]):
+            raise ArgumentError(
+                f"target=\"cuda\": out has an array of NumPy's, and results are {family.name}'s",
+                hint=f"give an array of {family.name}'s, on the device of the arguments",
+            )
         if isinstance(family, Guest):
             visit = _as_guests(family, arrays)
         else:
@@ -241,10 +246,10 @@ class CudaDevice:
         hosts = [k for k in _hosts(arrays) if k not in captured]
         library, number = plan.library, plan.number
 
-        def find_and_run(arrays: Sequence[Any]) -> list[Any]:
+        def find_and_run(arrays: Sequence[Any], targets: Mapping[int, Any] = NOWHERE) -> list[Any] | None:
             inputs = list(arrays)
             self._find_copies(library, number, inputs, kept, dtypes)
-            return run(inputs)
+            return run(inputs, targets)
 
         run_all = find_and_run if kept else run
         return self._serve_hosts(plan, run_all, arrays, dtypes, hosts) if hosts else run_all
@@ -256,16 +261,16 @@ class CudaDevice:
         changes = any(isinstance(arrays[k], np.ndarray) for k in hosts)
         kept: list[Any] = [None]  # the stream of the last copy, and numbers with what they became there
 
-        def copy_and_run(arrays: Sequence[Any]) -> list[Any]:
+        def copy_and_run(arrays: Sequence[Any], targets: Mapping[int, Any] = NOWHERE) -> list[Any] | None:
             inputs, stream = list(arrays), stream_key(plan.library.stream(plan.number))
             known = kept[0]
             if known is None or known[0] != stream or not all(inputs[k] is x for k, x, _ in known[1]):
                 self._upload(plan.library, plan.number, inputs, hosts, dtypes)
                 kept[0] = None if changes else (stream, [(k, arrays[k], inputs[k]) for k in hosts])
-                return run(inputs)
+                return run(inputs, targets)
             for k, _, there in known[1]:
                 inputs[k] = there
-            return run(inputs)
+            return run(inputs, targets)
 
         return copy_and_run
 

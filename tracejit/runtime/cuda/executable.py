@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from tracejit.codegen.cuda.scatter import Sort
 from tracejit.codegen.loops import CONTIGUOUS
 from tracejit.config import Config
 from tracejit.runtime.cuda.arrays import Library, Shape, layout
-from tracejit.runtime.cuda.device import Device, Visit
+from tracejit.runtime.cuda.device import Device, Serve, Visit
 from tracejit.runtime.cuda.plans import NOWHERE, Plan
 
 MAX_PLANS = 64
@@ -103,19 +103,23 @@ class DeviceExecutable:
             return None
         return tuple(s // size for s in strides)
 
-    def prepare(self, arrays: Sequence[Any]) -> Callable[[Sequence[Any]], list[Any]] | None:
+    def prepare(self, arrays: Sequence[Any], into: Mapping[int, Any] = NOWHERE) -> Serve | None:
         """What serves calls whose arrays have the types, strides and device of these.
 
         None where each of them takes more than that: a copy, or a view by another library.
         """
-        visit = self.device.enter(arrays, self.dtypes, NOWHERE, self.captured)
+        visit = self.device.enter(arrays, self.dtypes, into, self.captured)
         given = list(visit.inputs)
         with visit.library.on(visit.device):
             plan = self.plan(visit)
         if visit.give is not None or any(x is not y for x, y in zip(given, visit.inputs, strict=True)):
             return None
+        if any(_layout(visit.library, x) != CONTIGUOUS for x in into.values()):
+            return None
         pairs = self.pairs(visit)
-        run = partial(plan, targets=NOWHERE, pairs=pairs) if pairs else plan
+        run: Serve = partial(plan, pairs=pairs) if pairs else plan
+        if into:
+            run = partial(plan.write, pairs=pairs)
         return self.device.serve(plan, run, arrays, self.dtypes, self.captured)
 
     def targets(

@@ -205,11 +205,25 @@ class Plan:
         given = {**self.donations(inputs, pairs), **targets}
         return [given[k] if k in given else make() for k, make in enumerate(self.makers)]
 
+    def write(
+        self, inputs: Sequence[Any], targets: Mapping[int, Any], pairs: Sequence[tuple[int, int]] = ()
+    ) -> list[Any] | None:
+        """The same; None where an array of `targets` may share memory, or may not be written to."""
+        library = self.library
+        if not all(map(library.may_write, targets.values())):
+            return None
+        spans = self._spans(inputs)
+        for k, x in targets.items():
+            (dtype, shape), start = self.types[k], library.address(x)
+            end = start + dtype.itemsize * math.prod(shape)
+            if any(start < high and low < end for low, high in spans):
+                return None
+            spans.append((start, end))
+        return self(inputs, targets, pairs)
+
     def donations(self, inputs: Sequence[Any], pairs: Sequence[tuple[int, int]]) -> dict[int, Any]:
         """The inputs whose memory outputs take, by the number of the output: no other input shows it."""
-        library = self.library
-        starts = list(map(library.address, inputs))
-        spans = [(a + low, a + high) for a, (low, high) in zip(starts, self.reaches, strict=True)]
+        library, spans = self.library, self._spans(inputs)
         found: dict[int, Any] = {}
         for source, target in pairs:
             if self.strides[source] is not None or not library.may_write(inputs[source]):
@@ -219,6 +233,11 @@ class Plan:
             if all(high <= begin or end <= low for begin, end in others):
                 found[target] = inputs[source]
         return found
+
+    def _spans(self, inputs: Sequence[Any]) -> list[tuple[int, int]]:
+        """From which address to which each input is."""
+        starts = map(self.library.address, inputs)
+        return [(a + low, a + high) for a, (low, high) in zip(starts, self.reaches, strict=True)]
 
     def _status(self) -> Any:
         """A word a check, all 0."""
