@@ -10,6 +10,7 @@ import numpy as np
 from tracejit.api import jvp, vjp
 from tracejit.errors import ArgumentError
 from tracejit.ir import is_floating
+from tracejit.ops.value import class_name, is_foreign
 from tracejit.pytree import TreeDef, flatten
 
 MODES = ("fwd", "rev")
@@ -50,6 +51,12 @@ def check_grads(
             f"check_grads: mode {unknown[0]!r} is not known", hint="modes are 'fwd' and 'rev'"
         )
     leaves, treedef = flatten(tuple(args))
+    for leaf in leaves:
+        if is_foreign(leaf):
+            raise ArgumentError(
+                f"check_grads: an argument is a {class_name(leaf)}, which is not a NumPy array",
+                hint='pass those: a function with target="cuda" copies them to the device',
+            )
     if not any(_is_float(leaf) for leaf in leaves):
         raise ArgumentError("check_grads: there is no float argument")
     is_double = all(np.asarray(leaf).dtype == np.float64 for leaf in leaves if _is_float(leaf))

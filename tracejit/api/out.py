@@ -11,6 +11,7 @@ import numpy as np
 from tracejit.errors import ArgumentError
 from tracejit.ir import ArrayType, dtype_source
 from tracejit.ir.source import find_source
+from tracejit.ops.value import class_name
 from tracejit.pytree import TreeDef, first_difference, flatten
 
 MAX_OVERLAP_WORK: Any = 10_000  # of NumPy's search for a common byte; beyond it, arrays count as overlapping
@@ -47,7 +48,7 @@ class Targets:
             )
         names = [f"out{path}" for path in self.tree.leaf_paths()]
         for leaf, type, place in zip(leaves, self.types, names, strict=True):
-            self._check_leaf(leaf, type, f"{name}: {place}")
+            self._check_leaf(leaf, type, f"{name}: {place}", alike is not None)
         sources = [("an argument or a captured array", x) for x in inputs if isinstance(x, np.ndarray)]
         for n, (leaf, place) in enumerate(zip(leaves, names, strict=True)):
             for what, other in (*zip(names[:n], leaves), *sources):
@@ -58,18 +59,21 @@ class Targets:
                     )
         return {self.first + k: leaf for k, leaf in enumerate(given)}
 
-    def _check_leaf(self, leaf: Any, type: ArrayType, place: str) -> None:
+    def _check_leaf(self, leaf: Any, type: ArrayType, place: str, is_elsewhere: bool) -> None:
         noun = self.noun.removesuffix("s")
+        example = f"np.empty({type.shape}, {dtype_source(type.dtype)})"
+        if is_elsewhere:
+            example += ", or the same on the device of the arguments"
         if leaf.__class__ is not np.ndarray:
             raise _refusal(
-                f"{place} is a {leaf.__class__.__name__}, which no {noun} can be written to",
-                f"give an array: np.empty({type.shape}, {dtype_source(type.dtype)})",
+                f"{place} is a {class_name(leaf)}, which no {noun} can be written to",
+                f"give an array: {example}",
             )
         if leaf.shape != type.shape or leaf.dtype != type.dtype:
             found = f"{leaf.dtype}{list(leaf.shape)}"
             raise _refusal(
                 f"{place} is {found}, but the {noun} there is {type.dtype}{list(type.shape)}",
-                f"give an array of that type: np.empty({type.shape}, {dtype_source(type.dtype)})",
+                f"give an array of that type: {example}",
             )
         if not leaf.flags.writeable:
             raise _refusal(f"{place} is read-only", "give an array that may be written to")

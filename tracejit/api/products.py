@@ -20,8 +20,9 @@ from tracejit.api.lowering import Lowered, move_last_inputs, split_aux, trace_ca
 from tracejit.api.programs import Program, shared_programs
 from tracejit.api.signature import Call, Parameters, call_key
 from tracejit.errors import ArgumentError, DTypeError, ShapeError
-from tracejit.frontend import Tracer, argument_of, embed, entering
+from tracejit.frontend import Tracer, argument_of, embed, entering, take_in
 from tracejit.ir import Graph, current_builder, is_floating
+from tracejit.ops.value import class_name, is_foreign, is_on_device, refused_operand
 from tracejit.passes import simplify_graph
 from tracejit.pytree import TreeDef, first_difference, flatten
 from tracejit.transforms import jvp_graph, partition_graph, vjp_graph
@@ -57,8 +58,7 @@ def jvp(
                 hint="write jvp(f, (x,), (v,)) for a function of one argument",
             )
     options = Options("jvp", None)
-    call = _read(f, tuple(primals), name)
-    call.check_leaves(f"jvp of {name}")
+    call = _read(f, tuple(primals), name, "jvp")
     moved = _matching_leaves(
         tuple(tangents), call.treedef, _arguments(call.leaves), "jvp: tangents", "primals"
     )
@@ -83,14 +83,27 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     (np.float64(10.0), (np.float64(5.0), np.float64(2.0)))
     """
     name = function_name(f)
-    call = _read(f, primals, name)
-    call.check_leaves(f"vjp of {name}")
+    call = _read(f, primals, name, "vjp")
     return _run(f, call, lambda: _lower_vjp(f, call, name, has_aux), (Options("vjp", None), has_aux))
 
 
-def _read(f: Any, primals: tuple[Any, ...], name: str) -> Call:
+_ON_DEVICE = {
+    "jvp": 'tj.jit(lambda x, v: tj.jvp(f, (x,), (v,)), target="cuda")',
+    "vjp": 'tj.jit(lambda x, ct: tj.vjp(f, x)[1](ct), target="cuda")',
+}
+
+
+def _read(f: Any, primals: tuple[Any, ...], name: str, api: str) -> Call:
     leaves, treedef = flatten(primals)
-    return Call(leaves, treedef, False, (), Parameters(f, (), name))
+    call = Call(list(map(take_in, leaves)), treedef, False, (), Parameters(f, (), name))
+    for leaf, path in zip(call.leaves, call.leaf_names(), strict=True):
+        if current_builder() is None and is_on_device(leaf):
+            raise ArgumentError(
+                f"{api} of {name}: argument {path} is a {class_name(leaf)}, and {api} runs on this processor",
+                hint=f"on a device, write {_ON_DEVICE[api]}",
+            )
+    call.check_leaves(f"{api} of {name}")
+    return call
 
 
 def _run(f: Any, call: Call, lower: Callable[[], Lowered], options: tuple[Any, ...]) -> Any:
@@ -241,6 +254,7 @@ def _matching_leaves(tree: Any, treedef: TreeDef, types: Sequence[Any], what: st
     or zero.
     """
     leaves, given = flatten(tree)
+    leaves = list(map(take_in, leaves))
     is_float = [t.is_float for t in types]
     if given != treedef:
         bare = flatten(treedef.unflatten([0.0 if f else None for f in is_float]))[1]
@@ -268,6 +282,8 @@ def _moves(leaf: Any, type: Any, what: str) -> bool:
 def _direction(leaf: Any, type: Any, what: str, whose: str) -> Any:
     """One leaf of a direction, converted to the dtype of `type`, whose shape it must have."""
     if not isinstance(leaf, (Tracer, np.ndarray, np.generic, bool, int, float)):
+        if is_foreign(leaf):
+            raise refused_operand(leaf, what)
         raise ArgumentError(f"{what} is a {leaf.__class__.__name__}, which is not an array or a number")
     array = leaf if isinstance(leaf, Tracer) else np.asarray(leaf)
     if array.shape != type.shape:

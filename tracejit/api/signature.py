@@ -14,6 +14,7 @@ from tracejit.errors import ArgumentError, DTypeError, TracejitError, TracerErro
 from tracejit.frontend import Tracer
 from tracejit.frontend.dispatch import value_of
 from tracejit.ir import Elsewhere, check_dtype, is_half
+from tracejit.ops.value import class_name, is_on_device
 from tracejit.pytree import TreeDef, flatten
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _check_leaf_dtype(dtype: np.dtype[Any]) -> None:
 
 
 def _refused_leaf(leaf: Any) -> TracejitError:
-    name = type(leaf).__name__
+    name = class_name(leaf)
     static = "pass it as a static argument (static_argnames=...)"
     if isinstance(leaf, complex):
         return DTypeError(
@@ -218,7 +219,7 @@ def _refused_leaf(leaf: Any) -> TracejitError:
         )
     if isinstance(leaf, (set, frozenset)):
         return ArgumentError(f"is a {name}, which has no order", hint="pass a list or a tuple of its items")
-    if hasattr(leaf, "__cuda_array_interface__"):
+    if is_on_device(leaf):
         return ArgumentError(
             f"is a {name} on a CUDA device", hint='leave it there with target="cuda", or copy it to the host'
         )

@@ -5,7 +5,7 @@ and `Guards`, what must still hold for the trace to be used again.
 """
 
 from tracejit.frontend.guards import Guards, find_roots
-from tracejit.frontend.trace import Argument, Trace, argument_of, embed, entering, trace
+from tracejit.frontend.trace import Argument, Trace, argument_of, embed, entering, take_in, trace
 from tracejit.frontend.tracer import Tracer
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "embed",
     "entering",
     "find_roots",
+    "take_in",
     "trace",
 ]

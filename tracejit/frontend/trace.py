@@ -17,7 +17,7 @@ from tracejit.frontend.scipy_calls import can_stand_in, standing_in
 from tracejit.frontend.tracer import INTO_CONCRETE, Tracer
 from tracejit.ir import ArrayType, Atom, Builder, Elsewhere, Graph, building, current_builder, type_of
 from tracejit.ops import Value, as_value
-from tracejit.ops.value import localize, type_elsewhere
+from tracejit.ops.value import capture_elsewhere, is_foreign, localize, refused_operand, type_elsewhere
 from tracejit.pytree import TreeDef, flatten
 
 # A function that calls itself this often with arguments of the same types, while it is traced, never ends:
@@ -66,7 +66,19 @@ def argument_of(leaf: Any) -> Argument:
         if weak is int and not -(2**63) <= leaf < 2**63:
             raise OverflowError(f"Python integer {leaf} is too large for int64; pass it as a float")
         return Argument(as_value(leaf).type, weak, True)
-    return Argument(type_elsewhere(leaf) or type_of(leaf), None, isinstance(leaf, np.generic))
+    try:
+        found = type_elsewhere(leaf) or type_of(leaf)
+    except TypeError:
+        if not is_foreign(leaf):
+            raise
+        raise refused_operand(leaf, "an argument") from None  # which lies where NumPy cannot read it
+    return Argument(found, None, isinstance(leaf, np.generic))
+
+
+def take_in(leaf: Any) -> Any:
+    """A tracer for an array on a device, in a trace that may capture these; else the leaf itself."""
+    value = capture_elsewhere(leaf)
+    return leaf if value is None else Tracer(value)
 
 
 def trace(

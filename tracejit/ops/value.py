@@ -136,19 +136,36 @@ def is_foreign(x: Any) -> bool:
     return not isinstance(x, np.ndarray) and any(hasattr(type(x), name) for name in names)
 
 
+def is_on_device(x: Any) -> bool:
+    """Does an array of another library lie on a CUDA device?"""
+    if not hasattr(type(x), "__cuda_array_interface__"):
+        return False
+    if hasattr(x, "is_cuda"):
+        return bool(x.is_cuda)
+    try:
+        return hasattr(x, "__cuda_array_interface__")
+    except RuntimeError:  # of a device that is there, and asked to wait for a stream
+        return True
+
+
+def class_name(x: Any) -> str:
+    """The class of an object, with its library where it is an array of another one: `cupy.ndarray`."""
+    library = f"{type(x).__module__.partition('.')[0]}." if is_foreign(x) else ""
+    return f"{library}{type(x).__name__}"
+
+
 def refused_operand(x: Any, what: str) -> ArgumentError:
     """The error for what no operation takes: arrays of other libraries, too, where they cannot be read."""
     if not is_foreign(x):
         return ArgumentError(f"{what} has type {type(x).__name__}, which is not an array or a number")
-    library = type(x).__module__.partition(".")[0]
     builder = current_builder()
     if builder is not None and builder.elsewhere is not None:
         return ArgumentError(
-            f"{what} is a {library}.{type(x).__name__} that does not lie on a CUDA device",
+            f"{what} is a {class_name(x)} that does not lie on a CUDA device",
             hint="copy it there, as with x.cuda(), or make it an array of NumPy's: np.asarray(x)",
         )
     return ArgumentError(
-        f"{what} is a {library}.{type(x).__name__}, which is not a NumPy array",
+        f"{what} is a {class_name(x)}, which is not a NumPy array",
         hint='convert it to one; with target="cuda" an array on a device is read where it lies',
     )
 

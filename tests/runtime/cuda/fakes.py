@@ -358,6 +358,8 @@ class Tensor:
     def dtype(self) -> Dtype:
         return getattr(sys.modules["torch"], str(self.array.dtype))
 
+    is_negated = False
+    layout = property(lambda self: sys.modules["torch"].strided)
     shape = property(lambda self: self.array.shape)
     device = property(lambda self: types.SimpleNamespace(index=self.array.block.number))
 
@@ -372,6 +374,9 @@ class Tensor:
 
     def is_contiguous(self) -> bool:
         return self.array.flags.c_contiguous
+
+    def is_neg(self) -> bool:
+        return self.is_negated
 
     def data_ptr(self) -> int:
         return self.array.data.ptr
@@ -440,7 +445,7 @@ def fake_torch() -> types.ModuleType:
         "bfloat16",
     ):
         setattr(torch, name, Dtype(name))
-    torch.Tensor = Tensor
+    torch.Tensor, torch.strided = Tensor, object()
     torch.device = lambda kind, index: f"{kind}:{index}"
     torch.empty = lambda shape, dtype, device: Tensor(CupyArray(shape, dtype.name))
     torch.empty_strided = lambda shape, strides, dtype, device: Tensor(_strided(shape, strides, dtype.name))

@@ -224,6 +224,12 @@ class TorchMemory:
             self.own[np.dtype(np.uint16)] = torch.int16  # memory for the bits of halves
 
     def facts(self, x: Any) -> Facts:
+        if x.layout is not self.torch.strided or x.is_neg():
+            kind, how = ("sparse", "x.to_dense()") if not x.is_neg() else ("negated later", "x.resolve_neg()")
+            raise ArgumentError(
+                f'target="cuda": a tensor that is {kind} has no memory that a kernel could read',
+                hint=f"convert it first: {how}",
+            )
         found = self.dtypes.get(x.dtype)
         if found is None and x.dtype is self.torch.bfloat16:  # NumPy's own is loaded when it is met
             found = self.dtypes[x.dtype] = bfloat16()
@@ -239,7 +245,8 @@ class TorchMemory:
         return self.torch.bfloat16 if is_bfloat16(dtype) else self.own[dtype]
 
     def look(self, x: Any) -> Hashable:
-        return x.dtype, x.shape, None if x.is_contiguous() else x.stride(), x.get_device()
+        strides = None if x.is_contiguous() else x.stride()
+        return x.dtype, x.shape, strides, x.get_device(), x.is_neg()
 
     def strides(self, x: Any) -> Shape:
         size = x.element_size()

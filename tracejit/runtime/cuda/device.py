@@ -13,6 +13,7 @@ import numpy as np
 from tracejit.codegen.cuda.launches import Launch
 from tracejit.config import Config
 from tracejit.errors import ArgumentError
+from tracejit.ops.value import class_name
 from tracejit.runtime.cuda.arrays import (
     HOST,
     NUMPY,
@@ -101,7 +102,7 @@ class EmulatedDevice:
         for x in (*arrays, *into.values()):
             if family_of_type(type(x)) is not None:
                 raise ArgumentError(
-                    f'target="cuda-emu" takes NumPy arrays, got a {type(x).__name__} of {type(x).__module__}',
+                    f'target="cuda-emu" takes NumPy arrays, got a {class_name(x)}',
                     hint='copy it to the host first, or use target="cuda"',
                 )
         inputs = [np.asarray(x, dtype) for x, dtype in zip(arrays, dtypes, strict=True)]
