@@ -94,6 +94,49 @@ def test_changes_of_its_content_are_seen_and_cost_no_trace(
     assert traces() == before
 
 
+def test_attributes_and_items_are_followed_as_names_are(fake_device: Driver) -> None:
+    class Model:
+        def __init__(self) -> None:
+            self.w = wrap(X)
+            self.parts = {"b": [wrap(X + 1)]}
+
+        @tj.grad_jit(target="cuda")
+        def loss(self, x: Any) -> Any:
+            return (x * self.w * self.parts["b"][0]).sum()
+
+    model = Model()
+    same(model.loss(wrap(X))[1], X * (X + 1))
+    before = traces()
+    model.w = wrap(X * 2)
+    same(model.loss(wrap(X))[1], X * 2 * (X + 1))
+    model.parts["b"][0] = wrap(X[::-1])[::-1]
+    for _ in range(2):
+        same(model.loss(wrap(X))[1], X * 2 * X)
+    assert traces() == before
+    model.w = X
+    same(model.loss(wrap(X))[1], X * X)
+    assert traces() == before + 1
+
+
+def test_one_array_under_two_names_stays_one(fake_device: Driver) -> None:
+    c = wrap(X)
+    d = c
+    f = tj.jit(lambda x: x * c + d, target="cuda")
+    same(f(wrap(X)), X * X + X)
+    c = wrap(X + 1)
+    same(f(wrap(X)), X * (X + 1) + X)
+    d = wrap(X + 2)
+    same(f(wrap(X)), X * (X + 1) + X + 2)
+
+
+def test_what_a_tensor_shows_may_be_another_memory(fake_device: Driver) -> None:
+    c = Tensor(wrap(X))
+    f = tj.jit(lambda x: x * c, target="cuda")
+    for k in range(4):
+        same(f(Tensor(wrap(X))), X * host(c))
+        c.array = wrap(np.arange(12.0) + k)[:: k + 1][:3]  # as `c.data = ...` does
+
+
 def test_its_name_may_be_bound_to_another_of_any_strides_and_device(fake_device: Driver) -> None:
     c = wrap(X)
     f = tj.jit(lambda x: x * c, target="cuda")
@@ -273,6 +316,17 @@ def test_functions_share_a_copy_and_each_stream_has_its_own(uploads: list[int]) 
             with on_stream(stream):
                 same(tj.jit(lambda x: x * data, target="cuda")(wrap(np.ones(size))), data)
     assert uploads == [7200, 7200]
+
+
+def test_copies_follow_the_device_of_the_arguments(uploads: list[int]) -> None:
+    data = np.arange(900.0)
+    f = tj.jit(lambda x, a: x * data * a, target="cuda")
+    for number in (0, 1, 0, 1):
+        with on_device(number):
+            x = wrap(np.ones(900))
+        for _ in range(3):
+            same(f(x, 2.0), data * 2.0)
+    assert uploads.count(7200) == 2
 
 
 def test_a_copy_goes_with_its_array(uploads: list[int]) -> None:

@@ -121,16 +121,16 @@ class Copies:
 
     def find(self, library: Library, device: int, x: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> Any:
         """The copy of an array, made now if the array is not as it was."""
-        key = (id(x), dtype, library.name, device, stream_key(library.stream(device)))
-        known = self.known.get(key)
-        if known is not None and known.array() is x and known.is_valid(np.asarray(x, dtype)):
-            return known.there
-        content = np.array(x, dtype, order="C")
         with library.on(device):
+            key = (id(x), dtype, library.name, device, stream_key(library.stream(device)))
+            known = self.known.get(key)
+            if known is not None and known.array() is x and known.is_valid(np.asarray(x, dtype)):
+                return known.there
+            content = np.array(x, dtype, order="C")
             given = content.reshape(-1).view(np.uint8) if x.size else np.zeros(1, np.uint8)
             there = library.part(library.upload(given, device), 0, x.shape, dtype)
         watch = weakref.ref(x, lambda _: self.known.pop(key, None))
         self.known[key] = _Copy(watch, bits_of(content) if is_writeable(x) else None, there)
-        while len(self.known) > MOST_COPIES:
-            self.known.pop(next(iter(self.known)), None)
+        for oldest in list(self.known)[:-MOST_COPIES]:
+            self.known.pop(oldest, None)
         return there

@@ -263,8 +263,9 @@ class CudaDevice:
         kept: list[Any] = [None]  # the stream of the last copy, and numbers with what they became there
 
         def copy_and_run(arrays: Sequence[Any], targets: Mapping[int, Any] = NOWHERE) -> list[Any] | None:
-            inputs, stream = list(arrays), stream_key(plan.library.stream(plan.number))
-            known = kept[0]
+            inputs, known = list(arrays), kept[0]
+            with plan.library.on(plan.number):
+                stream = stream_key(plan.library.stream(plan.number))
             if known is None or known[0] != stream or not all(inputs[k] is x for k, x, _ in known[1]):
                 self._upload(plan.library, plan.number, inputs, hosts, dtypes)
                 kept[0] = None if changes else (stream, [(k, arrays[k], inputs[k]) for k in hosts])
