@@ -50,6 +50,7 @@ COPY_BYTES = 32 * 2**20  # for the threads' copies of arrays that strands reduce
 MOST_COPIES = 8  # of arrays that are so large that this many take more
 COPY_SHARE = 0.05  # of the work, the most that copies may cost
 BLOCK_ELEMENTS = 2048  # of a sum in lanes, 256 additions each: twice NumPy's error by pairs, not more
+WHOLE_VECTORS = 64  # elements: vectors of any type, and lines of memory, that none shares with the next ones
 LEAD_SHARE = 16  # rows of a strand for each row in front of it that is run for its rings
 TILE_BYTES = 512 * 2**10  # of the arrays between the steps of a region: they stay in the second cache
 LEAST_TILE, ROUND_TILE = 32, 16  # rows: a matrix product needs some to be fast

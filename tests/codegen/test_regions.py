@@ -82,7 +82,7 @@ def test_results_do_not_depend_on_the_width_of_registers(register_bytes: int, se
     check_same(program, found, expected)
 
 
-def test_only_loops_with_elementary_functions_take_several_registers_a_value(
+def test_only_loops_that_wait_for_their_own_results_take_several_registers_a_value(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     monkeypatch.setattr(executable, "register_bytes", lambda: 32)
@@ -90,6 +90,7 @@ def test_only_loops_with_elementary_functions_take_several_registers_a_value(
     plain = tj.inspect(tj.grad_jit(lambda x: np.sum((x[1:] - x[:-1]) ** 2)))(x).llvm
     assert "<4 x double>" in plain and "<8 x double>" not in plain
     assert "<8 x double>" in tj.inspect(tj.grad_jit(lambda x: np.sum(np.exp(x))))(x).llvm
+    assert "<8 x double>" in tj.inspect(tj.jit(over_time))(x).llvm
 
 
 @pytest.mark.usefixtures("many_strands")
@@ -145,6 +146,19 @@ def test_a_long_loop_is_cut_by_its_size_and_not_by_the_threads_there_are() -> No
     ((strands, chunk, _, (block,)),) = cuts
     assert 1 < strands <= work.MOST_STRANDS and (strands - 1) * chunk < 1_000_000 <= strands * chunk
     assert chunk % block == 0
+
+
+def over_time(x: Any) -> Any:
+    return tj.scan(lambda y, _: (y * y - x, None), x, length=1000)[0].sum()
+
+
+def test_a_loop_over_time_is_cut_in_whole_vectors_of_which_a_strand_may_have_few(
+    rng: np.random.Generator,
+) -> None:
+    record = record_call(tj.jit(over_time), (rng.standard_normal(1000),), {})
+    (region,) = run_stages(record.graph, record.fuse).executable.program.regions.values()
+    assert region.blocks == {0: work.WHOLE_VECTORS}
+    assert region.chunk % work.WHOLE_VECTORS == 0 and region.strands > 4
 
 
 def test_a_short_loop_is_one_strand() -> None:

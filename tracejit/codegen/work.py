@@ -29,6 +29,7 @@ from tracejit.costs import (
     ROUND_TILE,
     STRAND_NS,
     TILE_BYTES,
+    WHOLE_VECTORS,
 )
 
 if TYPE_CHECKING:
@@ -66,16 +67,23 @@ def work_of_batch(call: MatrixProduct | RoutineCall) -> float:
 
 
 def inner_elements(body: Sequence[Statement]) -> int:
-    """Elements that one iteration of a loop visits: those of its longest inner loop."""
-    inner = [s.extent * inner_elements(s.body) for s in body if isinstance(s, Loop)]
+    """Elements that one iteration of a loop visits: those of its longest inner loop; time is none."""
+    inner = [s.extent * inner_elements(s.body) for s in body if isinstance(s, Loop) and not s.serial]
     return max([1, *inner, *(inner_elements(s.body) for s in body if isinstance(s, Stage))])
 
 
 def block_of(step: Ranged) -> int:
-    """Iterations whose sums are made on their own; whole vectors where the loop itself runs on vectors."""
+    """Iterations whose sums are made on their own; whole vectors where the loop itself runs on vectors.
+
+    Loops over time inside make iterations long, of which a strand needs few: then no more than that.
+    """
     loop = next(s for s in step.kernel.body if isinstance(s, Loop))
     inner = inner_elements(loop.body)
-    return max(BLOCK_ELEMENTS // inner, 1) if inner > 1 else BLOCK_ELEMENTS
+    if inner > 1:
+        return max(BLOCK_ELEMENTS // inner, 1)
+    steps = max([1, *(s.extent for s in loop.body if isinstance(s, Loop) and s.serial)])
+    whole = BLOCK_ELEMENTS // steps // WHOLE_VECTORS * WHOLE_VECTORS
+    return min(max(whole, WHOLE_VECTORS), BLOCK_ELEMENTS)
 
 
 def tile_of(row_bytes: int, has_products: bool, whole_bytes: int, extent: int) -> int:

@@ -67,9 +67,10 @@ class KernelPrinter(NestPrinter[Reg]):
         self.code = Code(module)
         self.memory = Memory(self)
         self.vectors = self._plan(module.lanes_of(kernel))
-        if module.register_bytes < module.vector_bytes and (self.vectors.blocks or not _has_programs(kernel)):
-            # Several registers a value hide the latencies of elementary functions. Where there are none, a
-            # loop waits for loads and stores, and values that do not fit the registers are more of them.
+        if module.register_bytes < module.vector_bytes and (self.vectors.blocks or not _has_latency(kernel)):
+            # Several registers a value hide the latencies of elementary functions, and of steps that wait for
+            # the one before. Where there are none, a loop waits for loads and stores, and values that do not
+            # fit the registers are more of them.
             self.vectors = self._plan(module.lanes_of(kernel, module.register_bytes))
         self.axes: dict[int, Reg] = {}
         self.vector_axis: int | None = None
@@ -493,6 +494,9 @@ class KernelPrinter(NestPrinter[Reg]):
         return self.code.binary("add", self.code.splat(scalar, self.lanes), self.code.iota(self.lanes))
 
 
-def _has_programs(kernel: Kernel) -> bool:
-    """Does it call elementary functions?"""
-    return any(isinstance(s, Compute) and s.scalar.op in PROGRAMS for s in walk(kernel.body))
+def _has_latency(kernel: Kernel) -> bool:
+    """Does it call elementary functions, or loop over time?"""
+    return any(
+        (isinstance(s, Compute) and s.scalar.op in PROGRAMS) or (isinstance(s, Loop) and s.serial)
+        for s in walk(kernel.body)
+    )
