@@ -41,6 +41,6 @@ def _replacing(step: object) -> list[tuple[RoutineCall, Buffer]]:
         old = call.replaced
         before = [s for s in inside[:number] if {old, call.out} & (s.read | s.written)]
         is_last = all(old not in s.read | s.written for s in inside[number + 1 :])
-        if is_last and all(old in s.by_rows and call.out not in s.read | s.written for s in before):
+        if is_last and all(s.sliced.get(old) == 0 and call.out not in s.read | s.written for s in before):
             found.append((call, old))
     return found

@@ -221,11 +221,9 @@ def _in_workspace(program: Program, roles: Mapping[Var, str], uses: Uses) -> Ite
 
 def _in_area(region: Region, start: int, used: dict[int, Use], roles: Mapping[Var, str]) -> Iterator[Place]:
     for buffer, offset in sorted(region.inside.items(), key=lambda item: (item[1], item[0].name)):
-        is_tile = buffer in region.tiles
-        shape = (region.tile, *buffer.shape[1:]) if is_tile else buffer.shape
         origin = role_of(buffer, roles)
-        type_ = ArrayType(shape, buffer.dtype)
-        kind: Kind = "tile" if is_tile else "row"
+        type_ = ArrayType(region.shape_of(buffer), buffer.dtype)
+        kind: Kind = "tile" if buffer in region.tiles else "row"
         yield Place(buffer.name, kind, type_, start + offset, used, origin, is_inside=True)
 
 

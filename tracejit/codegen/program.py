@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -120,6 +121,11 @@ class Program:
         """Offsets of what lies in the areas of regions."""
         return {b: offset for region in self.regions.values() for b, offset in region.inside.items()}
 
+    @functools.cached_property
+    def tiled(self) -> dict[Buffer, Region]:
+        """The regions of arrays that hold the slices of one range."""
+        return {b: region for region in self.regions.values() for b in region.tiles}
+
     @property
     def resident(self) -> set[Buffer]:
         """What lies in the workspace."""
@@ -132,8 +138,10 @@ class Program:
             return self.regions[subject].number_of(*rest)
         if kind == "temp":
             return self.inside[subject] if subject in self.inside else self.offsets[subject]
-        if kind == "row":
-            return nbytes(subject) // subject.shape[0]
+        if kind == "slice":
+            return self.tiled[subject].slice_bytes(subject)
+        if kind == "apart":
+            return math.prod(self.tiled[subject].shape_of(subject)[rest[0] + 1 :])
         return copy_bytes(subject) if kind == "copy" else subject
 
 

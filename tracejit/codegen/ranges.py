@@ -59,7 +59,8 @@ class Ranged:
     private: arrays of which each strand but the first, which has the array itself, fills a copy; `join`
         reduces it into the array when those of the strands before have been
     slots: partial results of a strand
-    by_rows: arrays of which iteration `i` of the loop touches row `i` alone, and nothing else does
+    sliced: arrays of which iteration `i` of the loop touches slice `i` alone, and nothing else does; and the
+        dimension along which: 0, or 1 for rows that a loop over time has, of which it is an element of each
     lead: iterations in front of a strand that are run for its rings
     """
 
@@ -72,7 +73,7 @@ class Ranged:
     finish: Kernel | None
     private: tuple[Buffer, ...]
     slots: int
-    by_rows: frozenset[Buffer]
+    sliced: Mapping[Buffer, int]
     lead: int = 0
 
     @property
@@ -95,11 +96,20 @@ class Ranged:
 
     @property
     def read(self) -> set[Buffer]:
-        return {s.buffer for s in walk(self.kernel.body) if isinstance(s, (Load, Combine))}
+        return _read(self.kernel.body)
+
+    @property
+    def read_early(self) -> set[Buffer]:
+        """What is read before all strands are done."""
+        return {b for k in self.functions if k is not self.finish for b in _read(k.body)}
 
     @property
     def written(self) -> set[Buffer]:
         return self.kernel.written - set(self.scratch)
+
+
+def _read(body: Sequence[Statement]) -> set[Buffer]:
+    return {s.buffer for s in walk(body) if isinstance(s, (Load, Combine))}
 
 
 def slots_of(accumulator: Accumulator) -> int:
@@ -118,6 +128,36 @@ def in_ranges(kernel: Kernel, literal_limit: int) -> Ranged | None:
     if loop.extent <= literal_limit or not _is_free(kernel, loop, before, after):
         return None
     return _Splitter(kernel, loop, before, after).run()
+
+
+def turn(kernel: Kernel) -> Kernel | None:
+    """A nest of two loops with the inner one outside, so that it can run along with loops over time.
+
+    What the outer loop is over becomes time: it is not cut, and vectors run along the other one. None where
+    something is done for each iteration of the outer loop as a whole, or where places are data.
+    """
+    loops = [s for s in kernel.body if isinstance(s, Loop)]
+    if len(loops) != 1 or kernel.scratch or kernel.checks_indices:
+        return None
+    *before, inner = loops[0].body or [loops[0]]
+    if not isinstance(inner, Loop) or not all(isinstance(s, (Compute, Load)) for s in before):
+        return None
+    inside = [*before, *inner.body]
+    if not all(_is_orderless(s) for s in walk(inside)):
+        return None
+    time = Loop(loops[0].axis, loops[0].extent, inside, serial=True)
+    outer = Loop(inner.axis, inner.extent, [time])
+    body = [outer if s is loops[0] else s for s in kernel.body]
+    return Kernel(kernel.name, body, kernel.buffers, kernel.written, kernel.scratch, shared=kernel.shared)
+
+
+def _is_orderless(statement: Statement) -> bool:
+    """Does it matter at most to rounding when it runs? Of equal elements a place is the first one's."""
+    if isinstance(statement, Accumulate):
+        return not statement.accumulator.reducer.startswith("arg")
+    return isinstance(statement, (Compute, Load, Store, Reset, Combine, Loop)) and not (
+        isinstance(statement, Loop) and statement.serial
+    )
 
 
 def _is_free(kernel: Kernel, loop: Loop, before: Sequence[Statement], after: Sequence[Statement]) -> bool:
@@ -148,9 +188,18 @@ def _has_axis(index: Sequence[Index], axis: int) -> bool:
     return any(isinstance(f, AxisRef) and f.axis == axis for part in index for f, _ in part.terms)
 
 
-def is_row(buffer: Buffer, index: Sequence[Index], axis: int) -> bool:
-    """Is it the row whose number is the loop's counter?"""
-    return len(index) == len(buffer.shape) > 0 and bool(index[0] == Index.factor(AxisRef(axis)))
+def slice_of(buffer: Buffer, index: Sequence[Index], axis: int, serial: Set[int]) -> int | None:
+    """The dimension, if any, along which it is the slice whose number is the loop's counter.
+
+    serial: counters of loops over time
+    """
+    if len(index) != len(buffer.shape) or not index:
+        return None
+    counter = Index.factor(AxisRef(axis))
+    if index[0] == counter:
+        return 0
+    is_in_time = serial and len(index) > 1 and not index[0].loaded and serial >= index[0].axes
+    return 1 if is_in_time and index[1] == counter else None
 
 
 class _Splitter:
@@ -163,11 +212,11 @@ class _Splitter:
         self.after = after
         self.scratch = set(kernel.scratch)
         self.stages = [s for s in loop.body if isinstance(s, Stage)]
-        self.by_rows = frozenset(self._by_rows())
+        self.sliced = dict(self._sliced())
 
     def run(self) -> Ranged | None:
         fills = {s.buffer: s for s in self.before if isinstance(s, Fill) and s.buffer not in self.scratch}
-        private = {b: s for b, s in fills.items() if b not in self.by_rows}
+        private = {b: s for b, s in fills.items() if b not in self.sliced}
         if any(isinstance(s, Load) and s.buffer in private for s in walk(self.loop.body)):
             return None
         resets = [s for s in self.before if isinstance(s, Reset)]
@@ -194,7 +243,7 @@ class _Splitter:
             self._function(f"{name}.finish", remove_dead(finish)) if finish else None,
             tuple(private),
             stride,
-            self.by_rows,
+            self.sliced,
             leading_rows(self.stages),
         )
 
@@ -236,14 +285,20 @@ class _Splitter:
             self.kernel.shared,
         )
 
-    def _by_rows(self) -> Iterator[Buffer]:
-        """Arrays that are touched in the loop alone, always in the row that is the loop's counter."""
+    def _sliced(self) -> Iterator[tuple[Buffer, int]]:
+        """Arrays that are touched in the loop alone, always in the slice that is the loop's counter.
+
+        Of those that are filled before they are reduced into it must be a row, which is filled on its own.
+        """
         inside = [s for s in walk(self.loop.body) if isinstance(s, (Load, Store, Combine))]
         elsewhere = {s.buffer for s in (*self.before, *self.after) if isinstance(s, (Load, Store, Combine))}
+        filled = {s.buffer for s in self.before if isinstance(s, Fill)}
+        serial = {s.axis for s in walk(self.loop.body) if isinstance(s, Loop) and s.serial}
         for buffer in dict.fromkeys(s.buffer for s in inside):
-            uses = [s.index for s in inside if s.buffer is buffer]
-            if buffer not in elsewhere and all(is_row(buffer, index, self.loop.axis) for index in uses):
-                yield buffer
+            uses = {slice_of(buffer, s.index, self.loop.axis, serial) for s in inside if s.buffer is buffer}
+            dimension = uses.pop() if len(uses) == 1 else None
+            if buffer not in elsewhere and dimension is not None and (not dimension or buffer not in filled):
+                yield buffer, dimension
 
 
 def _only_stores(body: Sequence[Statement], scratch: Set[Buffer]) -> list[Statement]:

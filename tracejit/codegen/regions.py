@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tracejit.codegen.loops import Buffer, JoinCopy, Kernel, nbytes
+from tracejit.codegen.loops import Buffer, JoinCopy, Kernel, Loop, nbytes, walk
 from tracejit.codegen.memory_plan import plan_memory
 from tracejit.codegen.products import MatrixProduct
-from tracejit.codegen.ranges import SLOT_BYTES, Ranged, copy_bytes, in_ranges
+from tracejit.codegen.ranges import SLOT_BYTES, Ranged, copy_bytes, in_ranges, turn
 from tracejit.codegen.routines import RoutineCall
 from tracejit.codegen.work import (
     block_of,
@@ -37,6 +37,14 @@ class _Call:
     start = finish = None
     lead = slots = 0
     scratch: tuple[Buffer, ...] = ()
+
+    @property
+    def read(self) -> set[Buffer]:
+        raise NotImplementedError
+
+    @property
+    def read_early(self) -> set[Buffer]:
+        return self.read
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +112,7 @@ class RangedProduct(_Call):
         return {self.product.out}
 
     @property
-    def by_rows(self) -> frozenset[Buffer]:
+    def sliced(self) -> Mapping[Buffer, int]:
         """Arrays of which iteration `i` touches row `i` alone."""
         product = self.product
         sides = [(product.out, self.out_step), (product.left.buffer, self.left_step)]
@@ -112,10 +120,10 @@ class RangedProduct(_Call):
         return _rows_of(sides, self.extent)
 
 
-def _rows_of(steps: Sequence[tuple[Buffer, int]], extent: int) -> frozenset[Buffer]:
+def _rows_of(steps: Sequence[tuple[Buffer, int]], extent: int) -> Mapping[Buffer, int]:
     """Of arrays with the elements from one iteration to the next: those of which these are rows."""
     others = {b for b, step in steps if b.shape[:1] != (extent,) or step != math.prod(b.shape[1:])}
-    return frozenset(b for b, _ in steps if b not in others)
+    return {b: 0 for b, _ in steps if b not in others}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +168,7 @@ class RangedBatch(_Call):
         return {self.single.out}
 
     @property
-    def by_rows(self) -> frozenset[Buffer]:
+    def sliced(self) -> Mapping[Buffer, int]:
         return _rows_of(list(zip(self.single.touched, self.steps)), self.extent)
 
 
@@ -195,6 +203,7 @@ Step = Kernel | MatrixProduct | RoutineCall
 class Region:
     """Steps that run range by range.
 
+    tiles: arrays that hold the slices of one range, and along which dimension these are
     strands: how many there are, `chunk` iterations each; tile: iterations of one range
     workers: threads that may run strands at a time, each with an `area` for scratch rows and tiles, and with
         copies of the private arrays; follows_default: fewer, where the process's default number is less
@@ -206,7 +215,7 @@ class Region:
 
     number: int
     steps: tuple[RangedStep, ...]
-    tiles: tuple[Buffer, ...] = ()
+    tiles: dict[Buffer, int] = field(default_factory=dict[Buffer, int])
     strands: int = 1
     chunk: int = 0
     tile: int = 0
@@ -237,6 +246,17 @@ class Region:
             "area_bytes": self.area_bytes,
         }[name]
 
+    def shape_of(self, buffer: Buffer) -> tuple[int, ...]:
+        """What is kept of an array: of tiles the slices of one range."""
+        shape, dimension = buffer.shape, self.tiles.get(buffer)
+        if dimension is None:
+            return shape
+        return *shape[:dimension], self.tile, *shape[dimension + 1 :]
+
+    def slice_bytes(self, buffer: Buffer) -> int:
+        """From one slice of a tile to the next."""
+        return math.prod(buffer.shape[self.tiles[buffer] + 1 :]) * buffer.dtype.itemsize
+
     @property
     def memory(self) -> list[Buffer]:
         """What the region needs of the workspace while it runs."""
@@ -255,10 +275,16 @@ def make_regions(
     first: the number of the first region
     """
     ranged = [_candidates(step, literal_limit, number) for number, step in enumerate(steps)]
+    in_time = {s for found in ranged for s in found if _is_in_time(s)}
+    # Kernels have another form beside loops over time, and there alone.
+    mixed = [_turned(s, literal_limit) + found for s, found in zip(steps, ranged)] if in_time else []
     result: list[Region | Step] = []
     at = 0
     while at < len(steps):
         chains = [_chain(first, ranged[at + 1 :], join) for first in ranged[at]]
+        if in_time:
+            found = [_chain(first, mixed[at + 1 :], join) for first in mixed[at]]
+            chains += [c for c in found if not in_time.isdisjoint(c)]
         if not chains:
             result.append(steps[at])
             at += 1
@@ -287,6 +313,18 @@ def _candidates(step: Step, literal_limit: int, number: int) -> list[RangedStep]
     return options
 
 
+def _is_in_time(step: RangedStep) -> bool:
+    """Does it loop over time?"""
+    return isinstance(step, Ranged) and any(isinstance(s, Loop) and s.serial for s in walk(step.kernel.body))
+
+
+def _turned(step: Step, literal_limit: int) -> list[RangedStep]:
+    """A kernel as it can run beside a loop over time, whose rows it reads or makes."""
+    kernel = turn(step) if isinstance(step, Kernel) else None
+    found = in_ranges(kernel, literal_limit) if kernel is not None else None
+    return [found] if found is not None and 1 in found.sliced.values() else []
+
+
 def _batches(step: MatrixProduct | RoutineCall, literal_limit: int) -> list[RangedStep]:
     """Along the first axis of the result, as its readers' loops run; all batch axes where it is short."""
     first = step.out.shape[0] if step.batches > 1 else 1
@@ -298,23 +336,23 @@ def _batches(step: MatrixProduct | RoutineCall, literal_limit: int) -> list[Rang
 
 @dataclass
 class _Seen:
-    """What the steps of a chain do to arrays."""
+    """What the steps of a chain do to arrays; `read` and `filled` slice by slice, along which dimension."""
 
-    rows_read: set[Buffer] = field(default_factory=set[Buffer])
-    rows_written: set[Buffer] = field(default_factory=set[Buffer])
+    read: dict[Buffer, int] = field(default_factory=dict[Buffer, int])
+    filled: dict[Buffer, int] = field(default_factory=dict[Buffer, int])
     written: set[Buffer] = field(default_factory=set[Buffer])
 
     def add(self, step: RangedStep) -> None:
-        self.rows_read |= step.read & step.by_rows
-        self.rows_written |= step.written & step.by_rows
+        self.read.update((b, d) for b, d in step.sliced.items() if b in step.read)
+        self.filled.update((b, d) for b, d in step.sliced.items() if b in step.written)
         self.written |= step.written
 
     def admits(self, step: RangedStep) -> bool:
         """May the step's first range run before the others' second one, and is something gained by it?"""
-        by_rows = step.by_rows
-        if any(b not in by_rows or b not in self.rows_written for b in step.read & self.written):
+        sliced = step.sliced
+        if any(b not in sliced or self.filled.get(b) != sliced[b] for b in step.read_early & self.written):
             return False
-        return bool(by_rows & (self.rows_read | self.rows_written))
+        return any(d in (self.read.get(b), self.filled.get(b)) for b, d in sliced.items())
 
 
 def _chain(first: RangedStep, following: Iterable[Sequence[RangedStep]], join: bool) -> list[RangedStep]:
@@ -332,9 +370,9 @@ def _chain(first: RangedStep, following: Iterable[Sequence[RangedStep]], join: b
 
 def size_region(region: Region, kept: set[Buffer], execution: Execution) -> None:
     """Decide tiles, strands and memory; `kept` are arrays that others than the region's steps know."""
-    by_rows = {b for s in region.steps for b in s.by_rows if b in s.written}
-    whole = {b for s in region.steps for b in (s.read | s.written) - s.by_rows}
-    region.tiles = tuple(b for b in _in_order(region) if b in by_rows - whole - kept)
+    sliced = {b: d for s in region.steps for b, d in s.sliced.items() if b in s.written}
+    whole = {b for s in region.steps for b in (s.read | s.written) - s.sliced.keys()}
+    region.tiles = {b: sliced[b] for b in _in_order(region) if b in sliced.keys() - whole - kept}
     extent = region.extent
     lifetimes = _lifetimes(region)
     _, row_bytes = plan_memory({b: lifetimes[b] for b in region.tiles}, lambda b: nbytes(b) // extent)
@@ -342,7 +380,8 @@ def size_region(region: Region, kept: set[Buffer], execution: Execution) -> None
     has_products = any(isinstance(s, RangedProduct) for s in region.steps)
     region.tile = extent
     if len(region.steps) > 1:
-        rows = tile_of(row_bytes, has_products, whole, extent) * execution.tile_scale
+        has_lanes = any(region.tiles.values())
+        rows = tile_of(row_bytes, has_products, has_lanes, whole, extent) * execution.tile_scale
         region.tile = min(extent, execution.tile or max(int(rows), 1))
     region.blocks = {k: block_of(s) for k, s in enumerate(region.steps) if isinstance(s, Ranged)}
     private = [b for s in region.steps for b in s.private]
@@ -372,10 +411,8 @@ def _place(region: Region, private: Sequence[Buffer], lifetimes: Mapping[Buffer,
     """Memory of the region's own."""
 
     def size_of(buffer: Buffer) -> int:
-        rows = region.tile if buffer in tiles else 1
-        return rows * nbytes(buffer) // (region.extent if buffer in tiles else 1)
+        return math.prod(region.shape_of(buffer)) * buffer.dtype.itemsize
 
-    tiles = set(region.tiles)
     region.inside, region.area_bytes = plan_memory(lifetimes, size_of)
     if region.inside:
         region.area = _memory(f"area{region.number}", region.area_bytes * region.workers)

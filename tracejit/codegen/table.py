@@ -43,8 +43,9 @@ class ProgramText:
     slots: what each entry of `ip` after the first (the segment) holds: ("array", buffer) the address of the
         array object, ("workspace",), ("status",), ("stride", buffer, dimension) in elements, and
         those that are the same at each call: ("size", value), ("temp", buffer) a byte offset in the
-        workspace or in a worker's area of it, ("region", number, name) a number of a region, ("row", buffer)
-        and ("copy", buffer) the bytes of a row and of a strand's copy
+        workspace or in a worker's area of it, ("apart", buffer, dimension) a stride there in elements,
+        ("region", number, name) a number of a region, ("slice", buffer) and ("copy", buffer) the bytes from
+        one slice of a tile to the next and of a strand's copy
     dynamic: how many of them, from the front, change from call to call
     constants: what `fp` holds
     checks: what may fail, index checks and routines, in the order of the numbers left in the status word
@@ -77,7 +78,7 @@ def _slots_of(text: KernelText, symbols: Symbols, resident: set[Buffer]) -> Iter
     """The table entries that a kernel's arguments need."""
     for buffer in text.kernel.buffers:
         yield from places_of(buffer, resident)
-    yield from (("stride", *s) for s in text.strides)
+    yield from (stride_slot(*s, resident) for s in text.strides)
     yield from (("size", symbols.sizes[int(name[1:])]) for name in text.symbols if name[0] == "s")
     if text.kernel.checks_indices:
         yield ("status",)
@@ -85,3 +86,8 @@ def _slots_of(text: KernelText, symbols: Symbols, resident: set[Buffer]) -> Iter
 
 def places_of(buffer: Buffer, resident: set[Buffer]) -> tuple[Slot, ...]:
     return (("workspace",), ("temp", buffer)) if buffer in resident else (("array", buffer),)
+
+
+def stride_slot(buffer: Buffer, dimension: int, resident: set[Buffer]) -> Slot:
+    """That of what the program has itself is the same at each call."""
+    return ("apart" if buffer in resident else "stride", buffer, dimension)

@@ -86,12 +86,14 @@ def block_of(step: Ranged) -> int:
     return min(max(whole, WHOLE_VECTORS), BLOCK_ELEMENTS)
 
 
-def tile_of(row_bytes: int, has_products: bool, whole_bytes: int, extent: int) -> int:
+def tile_of(row_bytes: int, has_products: bool, has_lanes: bool, whole_bytes: int, extent: int) -> int:
     """Rows of a range, from the bytes of one row of the arrays between the steps.
 
+    has_lanes: what is called a row lies across the rows of time, in which vectors run along the range
     whole_bytes: of matrices that each range reads, or adds to, as a whole
     """
     least = LEAST_WIDE_TILE if whole_bytes > TILE_BYTES else LEAST_TILE if has_products else 1
+    least = max(least, ROUND_TILE if has_lanes else 1)
     rows = max(TILE_BYTES // max(row_bytes, 1), least)
     return min(extent, max(rows // ROUND_TILE * ROUND_TILE, 1))
 

@@ -42,6 +42,7 @@ def print_program(
     """
     symbols = Symbols(literal_limit)
     module = Module(vector_bytes, register_bytes)
+    strided = {**strided, **{b: kind for segment in segments for b, kind in _tiles_in_time(segment)}}
     texts: dict[Kernel, KernelText] = {}
     for step in (s for segment in segments for s in _functions(segment)):
         if isinstance(step, Kernel):
@@ -70,6 +71,12 @@ def print_program(
         module.declare(RELEASE, f"void @{RELEASE}()")
     text = module.text(functions, entry)
     return ProgramText("llvm", text, tuple(slots), dynamic, tuple(symbols.constants), tuple(symbols.checks))
+
+
+def _tiles_in_time(segment: Segment) -> Iterator[tuple[Buffer, int]]:
+    """Tiles of what loops over time leave: a row of them is as long as the range, the last axis as it was."""
+    for region in segment.regions:
+        yield from ((b, len(b.shape) - 1) for b, dimension in region.tiles.items() if dimension)
 
 
 def _functions(segment: Segment) -> Iterator[Kernel | RoutineCall]:
@@ -108,7 +115,7 @@ def _other_slots(segments: Sequence[Segment], resident: set[Buffer]) -> Iterator
             )
             if region.area is not None:
                 yield ("region", region.number, "area_bytes")
-            yield from (("row", b) for b in region.tiles)
+            yield from (("slice", b) for b in region.tiles)
             yield from (("temp", b) for b in region.inside)
             yield from (("copy", b) for b in region.copies)
             for buffer in region.memory:
@@ -266,8 +273,8 @@ class _Printer:
     ) -> None:
         """All steps on the iterations from `%from` to `%to`."""
         outside = dict(body.places)
-        for buffer in region.tiles:  # row 0 would lie that far in front of the first row that there is
-            before = body.binary("mul", "%from", body.integer(("row", buffer)))
+        for buffer in region.tiles:  # slice 0 would lie that far in front of the first one that there is
+            before = body.binary("mul", "%from", body.integer(("slice", buffer)))
             body.places[buffer] = body.moved(body.places[buffer], body.binary("sub", "0", before))
         for number, step in enumerate(region.steps):
             if not isinstance(step, Ranged):

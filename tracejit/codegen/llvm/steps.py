@@ -13,7 +13,7 @@ from tracejit.codegen.products import MatrixProduct
 from tracejit.codegen.ranges import extras
 from tracejit.codegen.routines import RoutineCall
 from tracejit.codegen.symbols import Symbols
-from tracejit.codegen.table import KernelText, Slot
+from tracejit.codegen.table import KernelText, Slot, stride_slot
 
 
 class Steps:
@@ -98,7 +98,7 @@ class Steps:
         for buffer in text.kernel.buffers:
             yield f"ptr {self.address(buffer)}"
         for stride in text.strides:
-            yield f"i64 {self.integer(('stride', *stride))}"
+            yield f"i64 {self.integer(stride_slot(*stride, self.resident))}"
         for name in text.symbols:
             number = int(name[1:])
             if name[0] == "s":
