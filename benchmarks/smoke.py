@@ -33,6 +33,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "layer_norm": ((40, 64), (23, 50)),
     "attention": ((100, 32), (60, 24)),
     "gaussian_process": ((100,), (60,)),
+    "oscillators": ((100,), (60,)),
 }
 
 # Tails and work that is done once a row aside, a vectorised kernel has this share at least.

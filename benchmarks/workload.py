@@ -26,6 +26,7 @@ NAMES = (
     "attention",
     "gaussian_process",
     "lotka_volterra",
+    "oscillators",
 )
 
 
