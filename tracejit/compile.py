@@ -97,9 +97,11 @@ def executable_of(program: Program, config: Config) -> Executable | DeviceExecut
 def device_choices(choices: Choices) -> Choices:
     """A device computes again what is read at several offsets: rings are for one thread after another.
 
-    It has time for dozens of operations while it stores and loads a number.
+    It has time for dozens of operations while it moves a number, and stores few of a loop's states.
     """
-    return replace(choices, shifted="recompute") if choices.shifted in ("auto", "ring") else choices
+    if choices.shifted in ("auto", "ring"):
+        choices = replace(choices, shifted="recompute")
+    return replace(choices, states="recompute") if choices.states == "auto" else choices
 
 
 def choose(schedule: Schedule, config: Config) -> Execution:

@@ -48,6 +48,10 @@ class Choices:
     """A computed array that is read at several offsets, as by a stencil's gradient: computed again by each
     reader, kept in a ring of its latest rows, or stored."""
 
+    states: Literal["auto", "store", "recompute"] = _one_of("auto", "store", "recompute")
+    """States of a loop over time that its gradient needs: stored at each step; or at one of several, from
+    which the steps up to the next one are run again, as a device does."""
+
     tile: Literal["auto", "none", "short", "long"] = _one_of(
         "auto", "none", "short", "long", changes="running"
     )

@@ -6,11 +6,12 @@ over the elements.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tracejit.codegen.loops import Compute, Loop, Register, Scalar, SetRegister, Store, held_dtype
-from tracejit.ir import Atom, Const, Eqn, Graph, Var, needed_vars
+from tracejit.ir import Atom, Const, Eqn, Graph, Var
+from tracejit.ops.loop import needed_parts
 from tracejit.schedule.access import full_index
 from tracejit.schedule.index import AxisRef, Index
 
@@ -91,16 +92,3 @@ class _TimeLoop:
         if isinstance(atom, Const):
             return self.lowering.read(atom, self.place)
         return self.scalars[atom]
-
-
-def needed_parts(body: Graph, carries: int, results: Iterable[int]) -> tuple[list[int], set[Var]]:
-    """The carries and the variables of a body that these results need, those that carries need included."""
-    made = len(body.outputs)
-    kept = {k if k < carries else k - made for k in results if k < carries or k >= made}
-    outputs = {k for k in results if carries <= k < made}
-    while True:
-        needed = needed_vars(body, kept | outputs)
-        grown = kept | {k for k in range(carries) if body.inputs[k] in needed}
-        if grown == kept:
-            return sorted(kept), needed
-        kept = grown

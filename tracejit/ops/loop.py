@@ -8,7 +8,7 @@ the last carries, then the ys, one row a step, then for each carry its rows, as 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,36 @@ class Loop:
         ]
 
 
+class NewLoop:
+    """A loop under construction: operands, each with the scalar that stands for it in the body."""
+
+    def __init__(self, name: str) -> None:
+        self.builder = Builder(name)
+        self.loop = Loop([], [], [])
+        self.inputs = Loop([], [], [])
+
+    def enter(self, role: str, operand: Value) -> Value:
+        """A new operand: one of the `carries`, of what is `scanned`, or of the `others`."""
+        var = Var(ArrayType((), operand.dtype))
+        getattr(self.loop, role).append(operand)
+        getattr(self.inputs, role).append(var)
+        return Value(self.builder, var)
+
+    def emit(self, graph: Graph, needed: set[Var], given: Mapping[Var, Value]) -> list[Value]:
+        """The outputs of `graph`, whose equations outside of `needed` nothing reads."""
+        env: dict[Var, Atom] = {v: x.atom for v, x in given.items()}
+        for eqn in graph.eqns:
+            if eqn.out in needed:
+                with self.builder.at(eqn.source):
+                    inputs = [substitute(env, a) for a in eqn.inputs]
+                    env[eqn.out] = self.builder.emit(eqn.primitive, inputs, dict(eqn.params))
+        return [Value(self.builder, substitute(env, a)) for a in graph.outputs]
+
+    def body(self, outputs: Sequence[Value]) -> Graph:
+        self.builder.inputs = self.inputs.all
+        return self.builder.finish([x.atom for x in outputs])
+
+
 def _spread(body: Graph, moving: Sequence[bool], carries: int) -> list[bool]:
     """Which inputs of the body move, once what the carries make of one another has settled."""
     moves = list(moving)
@@ -119,6 +149,19 @@ def _spread(body: Graph, moving: Sequence[bool], carries: int) -> list[bool]:
         if grown == moves:
             return moves
         moves = grown
+
+
+def needed_parts(body: Graph, carries: int, results: Iterable[int]) -> tuple[list[int], set[Var]]:
+    """The carries and the variables of a body that these results need, those that carries need included."""
+    made = len(body.outputs)
+    kept = {k if k < carries else k - made for k in results if k < carries or k >= made}
+    outputs = {k for k in results if carries <= k < made}
+    while True:
+        needed = needed_vars(body, kept | outputs)
+        grown = kept | {k for k in range(carries) if body.inputs[k] in needed}
+        if grown == kept:
+            return sorted(kept), needed
+        kept = grown
 
 
 # --- forward mode -------------------------------------------------------------------------------------------
@@ -209,36 +252,6 @@ def _jvp(
 # runs the body again from the carries before the step, which the forward loop leaves in rows.
 
 
-class _Adjoint:
-    """A reverse loop under construction: operands, each with the scalar that stands for it in the body."""
-
-    def __init__(self, name: str) -> None:
-        self.builder = Builder(name)
-        self.loop = Loop([], [], [])
-        self.inputs = Loop([], [], [])
-
-    def enter(self, role: str, operand: Value) -> Value:
-        """A new operand: one of the `carries`, of what is `scanned`, or of the `others`."""
-        var = Var(ArrayType((), operand.dtype))
-        getattr(self.loop, role).append(operand)
-        getattr(self.inputs, role).append(var)
-        return Value(self.builder, var)
-
-    def emit(self, graph: Graph, needed: set[Var], given: Mapping[Var, Value]) -> list[Value]:
-        """The outputs of `graph`, whose equations outside of `needed` nothing reads."""
-        env: dict[Var, Atom] = {v: x.atom for v, x in given.items()}
-        for eqn in graph.eqns:
-            if eqn.out in needed:
-                with self.builder.at(eqn.source):
-                    inputs = [substitute(env, a) for a in eqn.inputs]
-                    env[eqn.out] = self.builder.emit(eqn.primitive, inputs, dict(eqn.params))
-        return [Value(self.builder, substitute(env, a)) for a in graph.outputs]
-
-    def body(self, outputs: Sequence[Value]) -> Graph:
-        self.builder.inputs = self.inputs.all
-        return self.builder.finish([x.atom for x in outputs])
-
-
 def _vjp(
     differentiate: Differentiate,
     cts: Mapping[int, Value],
@@ -260,7 +273,7 @@ def _vjp(
     read = needed_vars(pulled, range(n, len(pulled.outputs)))
     forward = Loop.split(primals, carries, scanned)
 
-    back = _Adjoint(f"back_{body.name}")
+    back = NewLoop(f"back_{body.name}")
     after = {k: back.enter("carries", cts[k] if k in cts else zeros_of(primals[k].type)) for k in moved}
     sums = {k: back.enter("carries", zeros_of(primals[k].type)) for k in wrt if k >= last}
     given: dict[Var, Value] = {}

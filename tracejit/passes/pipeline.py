@@ -11,7 +11,8 @@
    move: views settle on inputs, reductions and calls.
 7. `fold_constants`, `simplify`, `eliminate_common`, `eliminate_dead` clear up what the movers leave;
    `factor_sums` and `contract_derivatives` come before the last two, when sums have found their form, and
-   `scale_products` takes up the factors that are left beside contractions.
+   `scale_products` takes up the factors that are left beside contractions. `checkpoint_loops` joins steps of
+   loops whose bodies are as they will be.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable
 
 from tracejit.config import AUTO, Choices
 from tracejit.ir import Eqn, Graph, Kind, verify
+from tracejit.passes.checkpoint_loops import checkpoint_loops
 from tracejit.passes.contract import contract_derivatives
 from tracejit.passes.cse import eliminate_common
 from tracejit.passes.dce import eliminate_dead
@@ -54,6 +56,7 @@ PIPELINE: tuple[Pass, ...] = (
     factor_sums,
     contract_derivatives,
     scale_products,
+    checkpoint_loops,
     eliminate_common,
     eliminate_dead,
 )
@@ -67,6 +70,7 @@ def passes_for(choices: Choices) -> tuple[Pass, ...]:
         lower_contractions: _told(lower_contractions, choices.products),
         embed_sums: _told(embed_sums, choices.shifted),
         push_views: _told(push_views, choices.shifted),
+        checkpoint_loops: _told(checkpoint_loops, choices.states),
     }
     return tuple(told.get(step, step) for step in PIPELINE)
 

@@ -117,6 +117,7 @@ SKELETONS: dict[str, Skeleton] = {
     "reductions": plain(reductions, X, dtypes=(*FLOATS, "i4", "?")),
     "cut": Skeleton(weights, (X,)),
     "time": Skeleton(through_time, (X, X, of(40, 5000))),
+    "time, of few states": Skeleton(end_of_time, (X, X, X)),
     "one block": Skeleton(softmax_loss, (of(3, 100), of(3, 100)), small=ONE_BLOCK),
 }
 CASES = [(name, dtype) for name, s in SKELETONS.items() for dtype in s.dtypes]
