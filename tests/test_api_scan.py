@@ -329,7 +329,8 @@ ROWS: dict[str, Row] = {
     "xs without an axis": Row(
         tj.ShapeError,
         lambda: run(lambda c, x: (c, x), X, 1.0),
-        f"scan: xs has no axis to step along\n{WHERE}\n  hint: pass what is no array by f",
+        f"scan: xs has no axis to step along\n{WHERE}\n"
+        "  hint: make an array of a list of numbers: np.array(xs); f may read a number as it is",
     ),
     "no pair": Row(
         tj.ArgumentError,
@@ -373,3 +374,26 @@ def test_an_error_says_what_is_wrong_where_and_what_to_do(row: Row) -> None:
 def test_the_loop_in_python_checks_what_is_carried_too() -> None:
     with pytest.raises(tj.ShapeError, match="the carry goes into a step as f64"):
         tj.scan(lambda c, x: (c.sum(), x), X, length=2)
+
+
+@pytest.mark.parametrize(
+    ("ys", "kind", "message"),
+    [
+        ((1.0, X), tj.ShapeError, r"scan: y is f64 after the first step and f64\[3\] later"),
+        ((1.0, 1), tj.DTypeError, "scan: y is f64 after the first step and i64 later"),
+        ((1.0, (1.0,)), tj.ArgumentError, "scan: y changes its nesting, at the top"),
+    ],
+)
+def test_the_loop_in_python_stacks_what_is_alike(ys: Any, kind: Any, message: str) -> None:
+    with pytest.raises(kind, match=message):
+        tj.scan(lambda c, _: (c + 1, ys[c]), 0, length=2)
+
+
+def test_numbers_of_python_are_carried_as_in_a_compiled_loop() -> None:
+    def run(x: Any) -> Any:
+        return tj.scan(lambda c, _: ((c[0] * x[0], c[1] + 1), c[1]), (1.0, 2), length=3)
+
+    x = np.array([0.1], "f4")
+    for got, want in zip(flatten(run(x))[0], flatten(tj.jit(run)(x))[0], strict=True):
+        assert type(got) is type(want)
+        np.testing.assert_array_equal(got, want)

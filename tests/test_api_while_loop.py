@@ -10,6 +10,7 @@ import pytest
 
 import tracejit as tj
 from tests.error_rows import Row, text_of
+from tracejit.pytree import flatten
 
 SIZES = [0, 1, 8, 31, 33, 257]
 
@@ -119,6 +120,17 @@ def test_one_condition_for_one_state_and_for_the_rows_of_another() -> None:
         state, ended = f(x)
         np.testing.assert_array_equal(state, [[8.0, 24.0], [10.0, 2.0], [9.0, 1.0]])
         assert ended.shape == (3, 1) and ended.all()
+
+
+@pytest.mark.parametrize("most", [0, 1, 9])
+def test_numbers_of_python_go_in_and_numbers_of_numpy_come_out(most: int) -> None:
+    def run(x: Any) -> Any:
+        return tj.while_loop(lambda s: s[0] < 4, lambda s: (s[0] + 1, s[1] * x), (0, 1.0), most)
+
+    x = np.float32(1.5)
+    for got, want in zip(flatten(run(x))[0], flatten(tj.jit(run)(x))[0], strict=True):
+        assert type(got) is type(want)
+        assert got == want
 
 
 # --- errors -------------------------------------------------------------------------------------------------

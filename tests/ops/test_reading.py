@@ -37,6 +37,7 @@ def test_unusual_constants_survive(value: str) -> None:
         "def f(v0: 'f64'):\n    print(v0)\n    return (v0,)",
         "def f(v0: 'f64'):\n    v1: 'f64' = v0\n    return (v1,)",
         "def f(v0: 'f64'):\n    v1: 'f64' = sin(v0 + 1)\n    return (v1,)",
+        "def f(v0: 'f65'):\n    return (v0,)",
     ],
 )
 def test_other_text_is_refused(text: str) -> None:

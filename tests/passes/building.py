@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tracejit.ir import ArrayType, Builder, Graph, building, dtype_named, format_graph, verify
+from tracejit.ir import Builder, Graph, building, format_graph, verify
 from tracejit.ops import Value
+from tracejit.ops.reading import read_type
 from tracejit.passes.rewriting import drop_dead
-
-
-def read_type(text: str) -> ArrayType:
-    """`f64[3,4]` as a type."""
-    name, _, sizes = text.rstrip("]").partition("[")
-    return ArrayType(tuple(int(n) for n in sizes.split(",") if n), dtype_named(name))
 
 
 def build(function: Callable[..., Any], *types: str) -> Graph:

@@ -69,6 +69,11 @@ def type_of_leaf(leaf: Any) -> ArrayType:
     return argument_of(leaf).type
 
 
+def as_numpy(leaf: Any) -> Any:
+    """A Python number as the NumPy number that it is in a traced loop: of 64 bits, also beside float32."""
+    return type_of_leaf(leaf).dtype.type(leaf) if isinstance(leaf, (bool, int, float)) else leaf
+
+
 def check_count(what: str, given: Any) -> int:
     if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 0:
         raise ArgumentError(f"{what} must be an integer from 0 on, got {given!r}")
@@ -96,7 +101,10 @@ def _length(rows: Sequence[Any], tree: TreeDef, length: int | None) -> int:
     for leaf, path in zip(rows, tree.leaf_paths(), strict=True):
         shape = type_of_leaf(leaf).shape
         if not shape:
-            raise ShapeError(f"scan: xs{path} has no axis to step along", hint="pass what is no array by f")
+            raise ShapeError(
+                f"scan: xs{path} has no axis to step along",
+                hint="make an array of a list of numbers: np.array(xs); f may read a number as it is",
+            )
         found.setdefault(shape[0], f"xs{path}")
     if length is not None:
         found.setdefault(check_count("scan: length", length), "length")
@@ -122,6 +130,21 @@ def _pair(result: Any, tree: TreeDef) -> tuple[list[Any], Any]:
     return leaves, result[1]
 
 
+class _Ys:
+    """What the first step gives beside the carry, which all others are stacked upon."""
+
+    def __init__(self, leaves: Sequence[Any], tree: TreeDef) -> None:
+        self.tree = tree
+        self.types = list(map(type_of_leaf, leaves))
+
+    def check(self, leaves: Sequence[Any], tree: TreeDef) -> None:
+        check_nesting("scan: y", self.tree, tree)
+        for type_, leaf, path in zip(self.types, leaves, tree.leaf_paths(), strict=True):
+            if type_of_leaf(leaf) != type_:
+                kind = ShapeError if type_of_leaf(leaf).shape != type_.shape else DTypeError
+                raise kind(f"scan: y{path} is {type_} after the first step and {type_of_leaf(leaf)} later")
+
+
 @dataclass(frozen=True)
 class _Scan:
     """A call of `scan`: leaves and nestings of what is carried and of `xs`, and the number of steps."""
@@ -140,18 +163,20 @@ class _Scan:
             outputs = made.graph.outputs[len(self.carries) :]
             ys = [np.zeros((0, *a.type.shape), a.type.dtype) for a in outputs]
             return self.tree.unflatten(list(self.carries)), made.result.children[1].unflatten(ys)
-        state, kept = list(self.carries), []
-        ys_tree: TreeDef | None = None
+        state, kept = list(map(as_numpy, self.carries)), []
+        first: _Ys | None = None
         for t in range(self.steps):
             after, y = self.step(*state, *(x[t] for x in self.rows))
             for a, b, path in zip(state, after, self.tree.leaf_paths(), strict=True):
                 check_kept(f"scan: the carry{path}", type_of_leaf(a), type_of_leaf(b))
-            state = list(after)
+            state = list(map(as_numpy, after))
             found, ys_tree = flatten(y)
+            first = first or _Ys(found, ys_tree)
+            first.check(found, ys_tree)
             kept.append(found)
-        assert ys_tree is not None
+        assert first is not None
         ys = [np.stack(column) for column in zip(*kept, strict=True)]
-        return self.tree.unflatten(state), ys_tree.unflatten(ys)
+        return self.tree.unflatten(state), first.tree.unflatten(ys)
 
     def step(self, *leaves: Any) -> Any:
         n = len(self.carries)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.api.scanning import check_count, check_kept, check_nesting, scan, type_of_leaf
+from tracejit.api.scanning import as_numpy, check_count, check_kept, check_nesting, scan, type_of_leaf
 from tracejit.errors import ArgumentError, DTypeError, ShapeError, TracejitError
 from tracejit.frontend.dispatch import located
 from tracejit.ir import calling, current_builder
@@ -47,7 +47,7 @@ def while_loop(
         with calling("tj.while_loop"):
             check_count("while_loop: max_steps", max_steps)
             loop = _While(cond, body, init)
-            state = _run(loop, init, max_steps) if current_builder() is None else None
+            state = _run(loop, max_steps) if current_builder() is None else None
             if state is None:
                 state, _ = scan(loop.step, init, length=max_steps)
             return state, np.logical_not(loop.goes_on(state))
@@ -55,9 +55,9 @@ def while_loop(
         raise located(error) from None
 
 
-def _run(loop: _While, init: Any, max_steps: int) -> Any:
+def _run(loop: _While, max_steps: int) -> Any:
     """The loop on arrays, as Python runs it."""
-    state = init
+    state = loop.tree.unflatten(list(map(as_numpy, loop.first)))
     for _ in range(max_steps):
         if not np.any(loop.goes_on(state)):
             break
@@ -98,7 +98,8 @@ class _While:
         check_nesting("while_loop: the state", self.tree, tree)
         for old, new, path in zip(before, after, self.tree.leaf_paths(), strict=True):
             check_kept(f"while_loop: the state{path}", type_of_leaf(old), type_of_leaf(new))
-        chosen = [np.where(goes_on, new, old) for new, old in zip(after, before, strict=True)]
+        # Empty brackets make a number of an array without axes, as `while` would have it.
+        chosen = [np.where(goes_on, new, old)[()] for new, old in zip(after, before, strict=True)]
         return self.tree.unflatten(chosen), None
 
 

@@ -33,7 +33,6 @@ from tracejit.ir.printing import Names, format_atom, format_eqn, format_graph, l
 from tracejit.ir.source import Call, Source, find_source
 from tracejit.ir.types import (
     DTYPE_NAMES,
-    DTYPES,
     ArrayType,
     bfloat16,
     can_cast,
@@ -53,7 +52,6 @@ from tracejit.ir.types import (
 from tracejit.ir.verify import verify
 
 __all__ = [
-    "DTYPES",
     "DTYPE_NAMES",
     "ArrayType",
     "Atom",

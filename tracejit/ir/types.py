@@ -21,7 +21,7 @@ DTYPE_NAMES: dict[np.dtype[Any], str] = {
     np.dtype(np.float32): "f32",
     np.dtype(np.float64): "f64",
 }
-DTYPES: dict[str, np.dtype[Any]] = {name: dtype for dtype, name in DTYPE_NAMES.items()}
+_NAMED = {name: dtype for dtype, name in DTYPE_NAMES.items()}
 
 # --- floats of two bytes ------------------------------------------------------------------------------------
 #
@@ -120,9 +120,9 @@ def dtype_source(dtype: np.dtype[Any]) -> str:
     return f"{'ml_dtypes' if is_bfloat16(dtype) else 'np'}.{dtype}"
 
 
-def dtype_named(name: str) -> np.dtype[Any]:
-    """The dtype of a name in the IR's notation."""
-    return bfloat16() if name == "bf16" else DTYPES[name]
+def dtype_named(name: str) -> np.dtype[Any] | None:
+    """The dtype of a name in the IR's notation; None for any other text."""
+    return bfloat16() if name == "bf16" else _NAMED.get(name)
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,9 @@ def check_dtype(dtype: np.dtype[Any], what: str = "an array") -> np.dtype[Any]:
 
     Calls compare dtypes by identity, which an equal dtype made anew would fail.
     """
-    name = dtype_name(dtype.newbyteorder("="))
-    if name is not None:
-        return dtype_named(name)
+    native = dtype_named(dtype_name(dtype.newbyteorder("=")) or "")
+    if native is not None:
+        return native
     hints = {
         "O": "convert it to a float array first: np.asarray(x, dtype=float)",
         "U": "strings have no gradient: pass it as a static argument (static_argnames=...)",

@@ -50,9 +50,13 @@ def _infer(
         wanted = (steps, *shape) if carries <= k < carries + scanned else shape
         if type_ != ArrayType(wanted, inner.type.dtype):
             raise ShapeError(f"scan: operand {k} is {type_}, not {ArrayType(wanted, inner.type.dtype)}")
+    return ArrayType(shape if result < carries else (steps, *shape), _dtype(body, result))
+
+
+def _dtype(body: Graph, result: int) -> np.dtype[Any]:
+    """That of a result, by its number."""
     made = len(body.outputs)
-    one = body.outputs[result] if result < made else body.inputs[result - made]
-    return ArrayType(shape if result < carries else (steps, *shape), one.type.dtype)
+    return (body.outputs[result] if result < made else body.inputs[result - made]).type.dtype
 
 
 def _evaluate(
@@ -76,8 +80,8 @@ def _evaluate(
         kept[t] = before[result - made] if result >= made else found[result]
     if result < carries:
         return np.broadcast_to(state[result], shape)
-    type_ = (body.outputs[result] if result < made else body.inputs[result - made]).type
-    return np.array([np.broadcast_to(x, shape) for x in kept], type_.dtype).reshape(steps, *shape)
+    kept = [np.broadcast_to(x, shape) for x in kept]
+    return np.array(kept, _dtype(body, result)).reshape(steps, *shape)
 
 
 # --- the parts of a loop ------------------------------------------------------------------------------------

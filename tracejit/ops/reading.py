@@ -6,7 +6,7 @@ import ast
 from typing import Any
 
 from tracejit.errors import InternalError
-from tracejit.ir import DTYPES, ArrayType, Atom, Eqn, Graph, Var, constant, dtype_named, verify
+from tracejit.ir import ArrayType, Atom, Eqn, Graph, Var, constant, dtype_named, verify
 from tracejit.ops.tables import PRIMITIVES
 
 
@@ -32,7 +32,7 @@ def _read_function(function: ast.FunctionDef) -> Graph:
     names: dict[str, Var] = {}
     bodies: dict[str, Graph] = {}
     for arg in function.args.args:
-        names[arg.arg] = Var(_read_type(arg.annotation))
+        names[arg.arg] = Var(read_type(_text(arg.annotation)))
     inputs = tuple(names.values())
     eqns: list[Eqn] = []
     outputs: tuple[Atom, ...] = ()
@@ -49,10 +49,17 @@ def _read_function(function: ast.FunctionDef) -> Graph:
     return Graph(inputs, tuple(eqns), outputs, function.name)
 
 
-def _read_type(annotation: ast.expr | None) -> ArrayType:
-    text = ast.literal_eval(annotation) if annotation is not None else ""
+def read_type(text: str) -> ArrayType:
+    """The type that a text like 'f64[2, 3]' names."""
     name, _, sizes = text.rstrip("]").partition("[")
-    return ArrayType(tuple(int(n) for n in sizes.split(",") if n), dtype_named(name))
+    dtype = dtype_named(name)
+    if dtype is None:
+        raise InternalError(f"read_graph: no dtype is called {name!r}")
+    return ArrayType(tuple(int(n) for n in sizes.split(",") if n), dtype)
+
+
+def _text(annotation: ast.expr | None) -> str:
+    return ast.literal_eval(annotation) if annotation is not None else ""
 
 
 def _read_eqn(line: ast.AnnAssign, names: dict[str, Var], bodies: dict[str, Graph]) -> Eqn:
@@ -61,7 +68,7 @@ def _read_eqn(line: ast.AnnAssign, names: dict[str, Var], bodies: dict[str, Grap
         raise InternalError(f"read_graph: cannot read {ast.unparse(line)}")
     operands = tuple(_read_atom(item, names) for item in call.args)
     params = {k.arg: _read_param(k.value, bodies) for k in call.keywords if k.arg is not None}
-    return Eqn(PRIMITIVES[call.func.id], operands, params, (Var(_read_type(line.annotation)),))
+    return Eqn(PRIMITIVES[call.func.id], operands, params, (Var(read_type(_text(line.annotation))),))
 
 
 def _read_atom(node: ast.expr, names: dict[str, Var]) -> Atom:
@@ -82,5 +89,5 @@ def _read_value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call):
         return float(ast.literal_eval(node.args[0]))
     value = ast.literal_eval(node)
-    is_dtype = isinstance(value, str) and (value in DTYPES or value == "bf16")
-    return dtype_named(value) if is_dtype else value
+    dtype = dtype_named(value) if isinstance(value, str) else None
+    return value if dtype is None else dtype
