@@ -37,6 +37,9 @@ def _row(name: str, call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     return pytest.param(call, args, id=name, marks=marks)
 
 
+ROWS = _rows()
+
+
 def assert_same(got: Any, expected: Any) -> None:
     """Equal in shape and dtype, and in value up to rounding."""
     assert got.shape == expected.shape
@@ -45,7 +48,7 @@ def assert_same(got: Any, expected: Any) -> None:
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(("call", "args"), _rows())
+@pytest.mark.parametrize(("call", "args"), ROWS)
 def test_a_numpy_call_gives_under_trace_what_numpy_gives(
     call: Callable[..., Any], args: tuple[Any, ...]
 ) -> None:

@@ -67,7 +67,7 @@ def resized_rows(name: str, case: Case) -> Iterator[tuple[str, Grow]]:
 def _grown(case: Case, arrays: Sequence[Any], d: int, n: int) -> Case | None:
     if max(math.prod(n if size == d else size for size in a.shape) for a in arrays) > MOST:
         return None
-    return _with(case, lambda x: _tiled(x, d, n))
+    return _with(case, lambda x: repeated(x, d, n))
 
 
 def _with(case: Case, change: Callable[[Any], Any]) -> Case:
@@ -75,7 +75,8 @@ def _with(case: Case, change: Callable[[Any], Any]) -> Case:
     return replace(case, args=args)
 
 
-def _tiled(x: Any, d: int, n: int) -> Any:
+def repeated(x: Any, d: int, n: int) -> Any:
+    """The array with `n` in place of each size `d`."""
     for axis in [k for k, size in enumerate(x.shape) if size == d]:
         x = np.take(x, np.arange(n) % d, axis=axis)
     return x
@@ -89,7 +90,7 @@ def check_case(case: Case | None, single: bool = False) -> bool:
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         traced = _traced(case, args)
-        if traced is None or _work(traced.graph) > MOST or not _is_taken(case, args):
+        if traced is None or elements_of(traced.graph) > MOST or not _is_taken(case, args):
             return False
     graph, arrays = traced.graph, traced.arrays
     if case.order and moving(case):
@@ -122,7 +123,8 @@ def _is_taken(case: Case, args: Sequence[Any]) -> bool:
     return True
 
 
-def _work(graph: Graph) -> int:
+def elements_of(graph: Graph) -> int:
+    """Of the results of all equations together."""
     return sum(math.prod(e.out.type.shape) for e in graph.eqns)
 
 

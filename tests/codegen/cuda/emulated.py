@@ -45,8 +45,13 @@ def traced(function: Callable[..., Any], *arguments: Any, gradient: bool = True)
     """The graph of a function's value and gradients with respect to its float arguments, and its inputs."""
     wrt = tuple(k for k, x in enumerate(arguments) if is_floating(np.asarray(x).dtype))
     transformed = tj.value_and_grad(function, argnums=wrt) if gradient else tj.jit(function)
-    lowered, call = transformed.lower(*arguments)
-    return lowered.graph, [np.asarray(x) for x in (*call.leaves, *lowered.captures)]
+    return lowered(transformed, *arguments)
+
+
+def lowered(transformed: Any, *arguments: Any) -> tuple[Graph, list[Any]]:
+    """The graph of a transformed function's call, and its inputs."""
+    made, call = transformed.lower(*arguments)
+    return made.graph, [np.asarray(x) for x in (*call.leaves, *made.captures)]
 
 
 def printed(program: DeviceProgram, arrays: Arrays) -> list[Launch]:
