@@ -6,6 +6,7 @@ and the users' programs of `test_cross_check` with each of their sizes changed i
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -44,6 +45,7 @@ SHAPES = {
     "layer_norm": (33, 31),
     "attention": (33, 16),
     "gaussian_process": (20,),
+    "oscillators": (33,),
 }
 # Compiled for 64 s; the same step, once, is in the list beside it.
 TOO_LONG = {"runge_kutta_20"}
@@ -52,6 +54,10 @@ TOO_LONG = {"runge_kutta_20"}
 def _case(program: test_cross_check.Program) -> Stated:
     case = test_cross_check.Case(program)
     return tj.value_and_grad(case.f, argnums=case.argnums), case.args
+
+
+def _gradient(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Stated:
+    return tj.value_and_grad(function, argnums=tuple(range(len(arguments)))), arguments
 
 
 def _workload(name: str) -> Stated:
@@ -69,11 +75,11 @@ CROSS: dict[str, test_cross_check.Program] = {
 # Name -> what makes the program and its arguments.
 STATED: dict[str, Callable[[], Stated]] = {
     **{f"golden {name}": lambda p=p: p for name, p in golden_programs.PROGRAMS.items()},
-    **{f"source {name}": lambda p=p: p for name, p in test_source.CASES.items()},
+    **{f"source {name}": lambda p=p: _gradient(*p) for name, p in test_source.CASES.items()},
     **{f"call {name}": lambda p=p: (tj.jit(p[0]), p[1]) for name, p in test_entry.CASES.items()},
     **{
-        f"sizes {name}": lambda f=f, make=make, n=SIZES[k % len(SIZES)]: (f, make(n))
-        for k, (name, (f, make)) in enumerate(test_sizes.PROGRAMS.items())
+        f"sizes {name}": lambda f=f, make=make, n=n: (f, make(n))
+        for n, (name, (f, make)) in zip(itertools.cycle(SIZES), test_sizes.PROGRAMS.items())
     },
     **{f"nn {name}": lambda f=f: (_summed(f), (test_nn.X,)) for name, f in test_nn.FUNCTIONS.items()},
     **{
@@ -108,7 +114,7 @@ NOT_TAKEN = {
     "codegen.math.test_accuracy.CASES": "names of scalar functions, which the emulator takes from NumPy",
     "codegen.llvm.test_rows.FUNCTIONS": "forms of vector loops; their steps are rows of the case table",
     "codegen.cuda.test_mutants.PROGRAMS": "CUDA kernels with a fault put in",
-    "codegen.cuda.test_compile.CASES": "CUDA kernels for the compiler, checked in the emulator beside",
+    "codegen.cuda.skeletons.CASES": "CUDA kernels for the compiler, checked in the emulator beside",
 }
 
 
