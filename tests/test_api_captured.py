@@ -108,6 +108,23 @@ def test_index_arrays_and_masks_may_change() -> None:
     assert tj.cache_info().traces - before <= 1
 
 
+def test_an_array_of_objects_that_a_function_looks_at_may_change() -> None:
+    table: Any = np.array(["double", {"n": 2}, None], dtype=object)
+    records = np.zeros(2, [("name", "O"), ("factor", "f8")])
+
+    @tj.grad_jit
+    def f(x):
+        return np.sum(x) * (2 if table[0] == "double" else 3) * (5 if records["name"][0] else 1)
+
+    assert f(X)[1][0] == 2.0
+    table[0] = "triple"
+    assert f(X)[1][0] == f(X)[1][0] == 3.0
+    records["name"][0] = "five"
+    assert f(X)[1][0] == 15.0
+    table[0] = "double"
+    assert f(X)[1][0] == 10.0
+
+
 def test_captured_numbers_are_part_of_the_program() -> None:
     settings: dict[str, Any] = {"rate": 0.5, "layers": [1.0, 2.0]}
     check = Check(lambda x: (x * settings["rate"] * settings["layers"][0]).sum())

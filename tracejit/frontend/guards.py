@@ -64,7 +64,12 @@ def same(current: Any, expected: Any) -> bool:
 
 
 def bits_of(array: Array) -> Array:
-    """The content of an array as integers, which tell NaN and -0.0 apart; may share its memory."""
+    """The content of an array as integers, which tell NaN and -0.0 apart; may share its memory.
+
+    Of Python objects it says which they are, as long as somebody keeps them.
+    """
+    if array.dtype.hasobject:
+        return np.frombuffer(array.tobytes(), np.uint8)
     flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return flat.view(np.uint64) if flat.size % 8 == 0 else flat
 
@@ -98,7 +103,7 @@ class Guards:
         self.lists: list[tuple[Any, tuple[Any, ...]]] = []
         self.sets: list[tuple[Any, frozenset[Any]]] = []
         self.attributes: list[tuple[Any, str, Any]] = []
-        self.contents: list[tuple[Array, Array]] = []
+        self.contents: list[tuple[Array, Array, Array | None]] = []
         self.snapshots: list[Callable[[], bool]] = []  # of the content of arrays on a device
         self.followed: list[tuple[Mapping[Any, Any], Any, int]] = []
         self.followed_cells: list[tuple[CellType, int]] = []
@@ -128,7 +133,7 @@ class Guards:
             all(len(items) == len(was) and all(map(_same_item, items, was)) for items, was in self.lists)
             and all(items == was for items, was in self.sets)
             and all(same(getattr(owner, name, _MISSING), was) for owner, name, was in self.attributes)
-            and all(np.array_equal(bits_of(array), was) for array, was in self.contents)
+            and all(np.array_equal(bits_of(array), was) for array, was, _ in self.contents)
         )
 
     def _follow(self, captures: list[Any]) -> bool:
@@ -182,7 +187,8 @@ class Guards:
         """Require that these arrays keep their content; those that nobody can write to need no look."""
         for array in arrays:
             if array.size and is_writeable(array):
-                self.contents.append((array, bits_of(array).copy()))
+                kept = array.copy() if array.dtype.hasobject else None  # the objects, whose places are bits
+                self.contents.append((array, bits_of(array).copy(), kept))
 
 
 def _same_item(current: Any, expected: Any) -> bool:
