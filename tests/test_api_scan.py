@@ -10,19 +10,13 @@ import pytest
 
 import tracejit as tj
 from tests.error_rows import Row, text_of
+from tests.pendulums import arguments, swing
 from tracejit.pytree import flatten
 
 
 def oscillate(k: Any, q: Any, p: Any, dt: Any, pushes: Any) -> Any:
-    """A loss of the last state and of the path of many pendulums."""
-
-    def step(state: Any, push: Any) -> Any:
-        q, p = state
-        p = p - dt * k * np.sin(q) + push
-        q = q + dt * p
-        return (q, p), q
-
-    (q, p), path = tj.scan(step, (q, p), pushes)
+    """A loss of the last state and of the path."""
+    (q, p), path = swing(k, q, p, dt, pushes)
     return (q * q + p).sum() + (path * path).sum()
 
 
@@ -33,12 +27,6 @@ def oscillate_in_python(k: Any, q: Any, p: Any, dt: Any, pushes: Any) -> Any:
         q = q + dt * p
         total = total + (q * q).sum()
     return (q * q + p).sum() + total
-
-
-def arguments(n: int, steps: int, dtype: str = "f8") -> tuple[Any, ...]:
-    rng = np.random.default_rng(n)
-    k, q, p = rng.uniform(0.5, 2.0, (3, n)).astype(dtype)
-    return k, q, p, np.dtype(dtype).type(0.1), rng.normal(size=(steps, n)).astype(dtype)
 
 
 def assert_same(got: Any, expected: Any, tolerance: float = 1e-11) -> None:

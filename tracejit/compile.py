@@ -170,7 +170,7 @@ def compile_stages(stages: Stages, arrays: Sequence[Any]) -> Compiled:
 def compile_launches(executable: DeviceExecutable, arrays: Sequence[Any]) -> Compiled:
     """The same on a device."""
     times = [time.perf_counter()]
-    visit = executable.device.enter(arrays, executable.dtypes, {})
+    visit = executable.device.enter(arrays, executable.given, {})
     with visit.library.on(visit.device):
         layouts = executable.layouts(executable.strides(visit))
         text = executable.describe(layouts)

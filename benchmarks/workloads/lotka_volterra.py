@@ -198,7 +198,7 @@ WORKLOAD = Workload(
         "casadi": casadi_loss,
     },
     missing={
-        "tracejit": "loops that stay loops come with a later issue",
+        "tracejit": "a loop of Python's in the plain source; loops by tj.scan are the row oscillators",
         "torch-compile": "it unrolls the loop and compiles for minutes",
     },
 )

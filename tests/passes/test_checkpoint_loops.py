@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tracejit as tj
+from tests import pendulums
+from tests.pendulums import swing
 from tracejit.api.record import record_call
 from tracejit.compile import run_stages
 from tracejit.config import Choices, Config
@@ -20,22 +23,12 @@ TARGETS = ("cpu", "cuda-emu")
 
 
 def orbit(k: Any, q: Any, p: Any, dt: Any, pushes: Any) -> Any:
-    """The end of many paths, which are pushed at each step."""
-
-    def step(state: Any, push: Any) -> Any:
-        q, p = state
-        p = p - dt * k * np.sin(q) + push
-        q = q + dt * p
-        return (q, p), None
-
-    (q, p), _ = tj.scan(step, (q, p), pushes)
+    """The end of many paths."""
+    (q, p), _ = swing(k, q, p, dt, pushes)
     return (q * q + p).sum()
 
 
-def arguments(n: int, steps: int, dtype: str = "f8") -> tuple[Any, ...]:
-    rng = np.random.default_rng(n)
-    k, q, p = rng.uniform(0.5, 2.0, (3, n)).astype(dtype)
-    return k, q, p, np.dtype(dtype).type(0.1), (0.1 * rng.normal(size=(steps, n))).astype(dtype)
+arguments = partial(pendulums.arguments, push=0.1)
 
 
 def stages(f: Callable[..., Any], args: tuple[Any, ...], states: str, **settings: Any) -> Any:

@@ -407,7 +407,7 @@ def make_program(
     )
     inputs = lowered.graph.inputs
     if not isinstance(run, Executable):
-        run.captured = range(len(inputs) - len(lowered.captures), len(inputs))
+        run.given.captured = range(len(inputs) - len(lowered.captures), len(inputs))
     pairs = [
         (source, target)
         for source in donated

@@ -8,7 +8,7 @@ thread whose elements are all inside asks once, for all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,17 +76,26 @@ class ElementPrinter(TeamPrinter):
 
         Numba does not tell that arrays are disjoint, so that no load would move in front of a store.
         """
-        known: list[dict[Any, str]] = [{} for _ in names]
         positions = [self.positions(axes, axes_needed(body, axes, self.strided), name) for name in names]
+
+        def stand_at(k: int) -> None:
+            self.axis_names.update(positions[k])
+            self.flat = (tuple(a for a, _ in axes), tuple(n for _, n in axes), names[k])
+
+        self.in_turn(body, len(names), stand_at)
+        self.flat = None
+
+    def in_turn(self, body: Sequence[Statement], count: int, stand_at: Callable[[int], None]) -> None:
+        """The body for several elements, each part for all of them; `stand_at` says which comes next."""
+        known: list[dict[Any, str]] = [{} for _ in range(count)]
         outer = dict(self.names)
         for group in in_order(body):
-            for k, name in enumerate(names):
+            for k in range(count):
                 self.names = {**outer, **known[k]}
-                self.axis_names.update(positions[k])
-                self.flat = (tuple(a for a, _ in axes), tuple(n for _, n in axes), name)
+                stand_at(k)
                 self.block(group)
                 known[k] = {x: n for x, n in self.names.items() if x not in outer}
-        self.names, self.flat = outer, None
+        self.names = outer
 
     def stand_at(self, name: str, axes: Axes, body: Sequence[Statement]) -> None:
         """What is printed from here on is for the element of a nest that has this number."""
@@ -138,16 +147,12 @@ class ElementPrinter(TeamPrinter):
         self.indented(lambda: self.together(row, names, body))
         self.put(0, "else:")
         self.depth += 1
-        end, last, outer = self.symbols.size(rows), self.fresh("last"), dict(self.names)
+        end, last = self.symbols.size(rows), self.fresh("last")
         self.put(0, f"{last} = {names[0]} + {UNROLLED} if {names[0]} + {UNROLLED} < {end} else {end}")
         self.axis_names[row] = self.fresh("r")
-        self.counted(self.axis_names[row], (names[0], last, 1), lambda: self.block_in_order(body))
-        self.names = outer
+        bounds = (names[0], last, 1)
+        self.counted(self.axis_names[row], bounds, lambda: self.in_turn(body, 1, lambda _: None))
         self.depth -= 1
-
-    def block_in_order(self, body: Sequence[Statement]) -> None:
-        for group in in_order(body):
-            self.block(group)
 
     def all_inside(self, row: int, rows: int, body: Sequence[Statement]) -> str:
         """Are there `UNROLLED` rows from here on, and do all guards hold in them?"""
@@ -158,18 +163,16 @@ class ElementPrinter(TeamPrinter):
 
     def together(self, row: int, names: list[str], body: Sequence[Statement]) -> None:
         """The rows at once: what one has loaded is not loaded again by another."""
-        known: list[dict[Any, str]] = [{} for _ in names]
-        outer, places, loaded = dict(self.names), dict[Index, str](), dict[Any, str]()
+        places, loaded = dict[Index, str](), dict[Any, str]()
         for k, name in enumerate(names[1:], 1):
             self.put(0, f"{name} = {names[0]} + {k}")
-        for group in in_order(body):
-            for k, name in enumerate(names):
-                self.names = {**outer, **known[k]}
-                self.axis_names[row] = name
-                self.below = _Below(row, names[0], k, places, loaded)
-                self.block(group)
-                known[k] = {x: n for x, n in self.names.items() if x not in outer}
-        self.names, self.below = outer, None
+
+        def stand_at(k: int) -> None:
+            self.axis_names[row] = names[k]
+            self.below = _Below(row, names[0], k, places, loaded)
+
+        self.in_turn(body, len(names), stand_at)
+        self.below = None
 
     def conditions(self, guards: Sequence[Guard]) -> str:
         return super().conditions(guards if self.below is None else ())

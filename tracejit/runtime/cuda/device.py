@@ -43,6 +43,18 @@ _ALIGNED = 256  # bytes: what arrays in a block of several start at
 
 
 @dataclass
+class Given:
+    """What is known of a program's inputs.
+
+    captured: which are no arguments, but known to the function: what lies in the host's memory of these stays
+        on the device
+    """
+
+    dtypes: Sequence[np.dtype[Any]]
+    captured: Container[int] = ()
+
+
+@dataclass
 class Visit:
     """The arrays of one call where launches can read them.
 
@@ -60,25 +72,13 @@ class Visit:
 
 
 class Device(Protocol):
-    """Memory and launches, in order.
+    """Memory and launches, in order."""
 
-    captured: which arrays are no arguments, but known to the function: what lies in the host's memory of
-        these stays on the device
-    """
-
-    def enter(
-        self,
-        arrays: Sequence[Any],
-        dtypes: DTypes,
-        into: Mapping[int, Any],
-        captured: Container[int] = (),
-    ) -> Visit: ...
+    def enter(self, arrays: Sequence[Any], given: Given, into: Mapping[int, Any]) -> Visit: ...
     def prepare(
         self, parts: Sequence[Sequence[Step]], constants: Constants, device: int
     ) -> Callable[[], Runner]: ...
-    def serve(
-        self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes, captured: Container[int] = ()
-    ) -> Serve | None: ...
+    def serve(self, plan: Plan, run: Serve, arrays: Sequence[Any], given: Given) -> Serve | None: ...
     def architecture(self, device: int) -> tuple[int, int]: ...
 
 
@@ -92,20 +92,14 @@ class EmulatedDevice:
         self.library = NumpyMemory()
         self.order = order
 
-    def enter(
-        self,
-        arrays: Sequence[Any],
-        dtypes: DTypes,
-        into: Mapping[int, Any],
-        captured: Container[int] = (),
-    ) -> Visit:
+    def enter(self, arrays: Sequence[Any], given: Given, into: Mapping[int, Any]) -> Visit:
         for x in (*arrays, *into.values()):
             if family_of_type(type(x)) is not None:
                 raise ArgumentError(
                     f'target="cuda-emu" takes NumPy arrays, got a {class_name(x)}',
                     hint='copy it to the host first, or use target="cuda"',
                 )
-        inputs = [np.asarray(x, dtype) for x, dtype in zip(arrays, dtypes, strict=True)]
+        inputs = [np.asarray(x, dtype) for x, dtype in zip(arrays, given.dtypes, strict=True)]
         return Visit(self.library, 0, inputs, {k for k, x in enumerate(inputs) if x is not arrays[k]})
 
     def prepare(
@@ -113,9 +107,7 @@ class EmulatedDevice:
     ) -> Callable[[], Runner]:
         return partial(_EmulatedRunner, parts, constants.values, self.order)
 
-    def serve(
-        self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes, captured: Container[int] = ()
-    ) -> Serve | None:
+    def serve(self, plan: Plan, run: Serve, arrays: Sequence[Any], given: Given) -> Serve | None:
         return None
 
     def architecture(self, device: int) -> tuple[int, int]:
@@ -159,13 +151,7 @@ class CudaDevice:
     copies: Copies = field(default_factory=Copies)
     lock: Any = field(default_factory=threading.Lock)
 
-    def enter(
-        self,
-        arrays: Sequence[Any],
-        dtypes: DTypes,
-        into: Mapping[int, Any],
-        captured: Container[int] = (),
-    ) -> Visit:
+    def enter(self, arrays: Sequence[Any], given: Given, into: Mapping[int, Any]) -> Visit:
         family, device = _common_place([*arrays, *into.values()])
         if family is not NUMPY and _hosts([*into.values()]):
             raise ArgumentError(
@@ -178,11 +164,10 @@ class CudaDevice:
             visit = Visit(family, device if device is not None else family.current_device(), list(arrays))
         hosts = _hosts(visit.inputs)
         visit.fixed.update(hosts)
-        kept = [k for k in hosts if k in captured]
-        self._find_copies(visit.library, visit.device, visit.inputs, kept, dtypes)
-        hosts = [k for k in hosts if k not in captured]
-        if hosts:
-            self._upload(visit.library, visit.device, visit.inputs, hosts, dtypes)
+        kept, sent = _kept_and_sent(hosts, given)
+        self._find_copies(visit.library, visit.device, visit.inputs, kept, given.dtypes)
+        if sent:
+            self._upload(visit.library, visit.device, visit.inputs, sent, given.dtypes)
         return visit
 
     def _find_copies(
@@ -240,12 +225,9 @@ class CudaDevice:
                 kernel = self.kernels[key] = self.driver.load(cubin, device)
         return kernel
 
-    def serve(
-        self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes, captured: Container[int] = ()
-    ) -> Serve | None:
-        kept = [k for k in _hosts(arrays) if k in captured]
-        hosts = [k for k in _hosts(arrays) if k not in captured]
-        library, number = plan.library, plan.number
+    def serve(self, plan: Plan, run: Serve, arrays: Sequence[Any], given: Given) -> Serve | None:
+        kept, sent = _kept_and_sent(_hosts(arrays), given)
+        library, number, dtypes = plan.library, plan.number, given.dtypes
 
         def find_and_run(arrays: Sequence[Any], targets: Mapping[int, Any] = NOWHERE) -> list[Any] | None:
             inputs = list(arrays)
@@ -253,7 +235,7 @@ class CudaDevice:
             return run(inputs, targets)
 
         run_all = find_and_run if kept else run
-        return self._serve_hosts(plan, run_all, arrays, dtypes, hosts) if hosts else run_all
+        return self._serve_hosts(plan, run_all, arrays, dtypes, sent) if sent else run_all
 
     def _serve_hosts(
         self, plan: Plan, run: Serve, arrays: Sequence[Any], dtypes: DTypes, hosts: Sequence[int]
@@ -283,6 +265,12 @@ class CudaDevice:
 def _hosts(arrays: Sequence[Any]) -> list[int]:
     """Which arrays and numbers lie in the host's memory."""
     return [k for k, x in enumerate(arrays) if isinstance(x, HOST)]
+
+
+def _kept_and_sent(hosts: Sequence[int], given: Given) -> tuple[list[int], list[int]]:
+    """Which of the arrays on the host have copies that stay on the device, and which are copied each time."""
+    kept = [k for k in hosts if k in given.captured]
+    return kept, [k for k in hosts if k not in given.captured]
 
 
 def _as_guests(family: Guest, arrays: Sequence[Any]) -> Visit:

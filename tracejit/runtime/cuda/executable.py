@@ -12,7 +12,7 @@ from tracejit.codegen.cuda.scatter import Sort
 from tracejit.codegen.loops import CONTIGUOUS
 from tracejit.config import Config
 from tracejit.runtime.cuda.arrays import Library, Shape, layout
-from tracejit.runtime.cuda.device import Device, Serve, Visit
+from tracejit.runtime.cuda.device import Device, Given, Serve, Visit
 from tracejit.runtime.cuda.plans import NOWHERE, Plan
 
 MAX_PLANS = 64
@@ -30,11 +30,10 @@ class DeviceExecutable:
         self.device = device
         self.workspace = program.workspace
         self.shapes = tuple(a.type.shape for a in self.program.schedule.graph.outputs)
-        self.dtypes = tuple(v.type.dtype for v in self.program.inputs)
+        self.given = Given([v.type.dtype for v in self.program.inputs])
         self.printed: dict[tuple[int, ...], list[Launch]] = {}
         self.plans: dict[tuple[Any, ...], Plan] = {}
         self.donated: list[tuple[int, int]] = []
-        self.captured = range(0)  # inputs that are no arguments, whose copies on a device are kept
 
     def launches(self, layouts: tuple[int, ...]) -> list[Launch]:
         """The printed launches for inputs that lie so."""
@@ -54,7 +53,7 @@ class DeviceExecutable:
 
     def __call__(self, arrays: Sequence[Any], into: Mapping[int, Any] = NOWHERE) -> list[Any]:
         """Run; `into` has arrays for some outputs, by number, of the inputs' kind."""
-        visit = self.device.enter(arrays, self.dtypes, into, self.captured)
+        visit = self.device.enter(arrays, self.given, into)
         with visit.library.on(visit.device):
             plan = self.plan(visit)
             targets, own = self.targets(plan, visit, into)
@@ -94,7 +93,7 @@ class DeviceExecutable:
         x = visit.inputs[k]
         if visit.library.is_compact(x):
             return None
-        strides, size = visit.library.strides(x), self.dtypes[k].itemsize
+        strides, size = visit.library.strides(x), self.given.dtypes[k].itemsize
         if any(s % size for s in strides):
             visit.inputs[k] = visit.library.compact(x)
             visit.fixed.add(k)
@@ -108,7 +107,7 @@ class DeviceExecutable:
 
         None where each of them takes more than that: a copy, or a view by another library.
         """
-        visit = self.device.enter(arrays, self.dtypes, into, self.captured)
+        visit = self.device.enter(arrays, self.given, into)
         given = list(visit.inputs)
         with visit.library.on(visit.device):
             plan = self.plan(visit)
@@ -120,7 +119,7 @@ class DeviceExecutable:
         run: Serve = partial(plan, pairs=pairs) if pairs else plan
         if into:
             run = partial(plan.write, pairs=pairs)
-        return self.device.serve(plan, run, arrays, self.dtypes, self.captured)
+        return self.device.serve(plan, run, arrays, self.given)
 
     def targets(
         self, plan: Plan, visit: Visit, into: Mapping[int, Any]
