@@ -30,7 +30,8 @@ class DeviceExecutable:
         self.device = device
         self.workspace = program.workspace
         self.shapes = tuple(a.type.shape for a in self.program.schedule.graph.outputs)
-        self.given = Given([v.type.dtype for v in self.program.inputs])
+        self.dtypes = tuple(v.type.dtype for v in self.program.inputs)
+        self.given = Given(self.dtypes)
         self.printed: dict[tuple[int, ...], list[Launch]] = {}
         self.plans: dict[tuple[Any, ...], Plan] = {}
         self.donated: list[tuple[int, int]] = []
@@ -93,7 +94,7 @@ class DeviceExecutable:
         x = visit.inputs[k]
         if visit.library.is_compact(x):
             return None
-        strides, size = visit.library.strides(x), self.given.dtypes[k].itemsize
+        strides, size = visit.library.strides(x), self.dtypes[k].itemsize
         if any(s % size for s in strides):
             visit.inputs[k] = visit.library.compact(x)
             visit.fixed.add(k)
