@@ -406,7 +406,8 @@ def make_program(
         deterministic=options.deterministic,
     )
     inputs = lowered.graph.inputs
-    if not isinstance(run, Executable):
+    if options.target != "cpu":
+        assert not isinstance(run, Executable)
         run.given.captured = range(len(inputs) - len(lowered.captures), len(inputs))
     pairs = [
         (source, target)
